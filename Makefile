@@ -59,7 +59,7 @@ bench: $(READY) ## Measure against a no-op endpoint and against what a user woul
 .PHONY: pins
 pins: $(READY) ## Renew constraints.txt from the newest releases pyproject.toml allows
 	@$(BIN)/pip install --quiet --upgrade --upgrade-strategy eager -e '.[dev]'
-	@{ sed -n '/^#/p' constraints.txt; $(BIN)/pip freeze --exclude-editable | sort -f; } > .venv/pins
+	@{ sed -n '/^#/p;/ ; /p' constraints.txt; $(BIN)/pip freeze --exclude-editable | sort -f; } > .venv/pins
 	@mv .venv/pins constraints.txt
 	@touch $(READY)
 

