@@ -1,0 +1,32 @@
+#!lua flags=allow-oom
+--[[ cancel: give a held reservation's units back, once.
+KEYS  1 shard_meta   2 shard_log   3 pool   4 reservations   5 buyers
+ARGV  1 pool_id   2 digest   3 kind (cancelled: by the buyer; revoked: by the house)
+RETURNS {status, now_ms, seq, record}
+      0 CANCELLED   1 REPLAYED   2 UNKNOWN   3 ALREADY_CONFIRMED   4 EXPIRED   -1 FENCED
+WHY   the units, the buyer's allowance and the event change in one step. ]]
+--#include shard
+--#include record
+--#include buyers
+
+local packed, record = find_record(KEYS[4], ARGV[1], ARGV[2])
+if not packed then
+  return { 2, now, seq }
+end
+if record.state == 'x' or record.state == 'v' then
+  return { 1, now, seq, packed }
+elseif record.state == 'c' or record.state == 'r' then
+  return { 3, now, seq, packed }
+elseif record.state == 'e' then
+  return { 4, now, seq, packed }
+end
+
+local letter = ARGV[3] == 'revoked' and 'v' or 'x'
+packed = letter .. string.sub(packed, 2)
+call('HSET', KEYS[4], ARGV[2], packed)
+call('HINCRBY', KEYS[3], 'held', -record.quantity)
+call('HINCRBY', KEYS[3], 'available', record.quantity)
+give_allowance_back(KEYS[5], { [record.buyer] = record.quantity })
+append(ARGV[3], 1, ARGV[1], { ARGV[2], record.quantity })
+close_shard()
+return { 0, now, seq, packed }

@@ -1,0 +1,50 @@
+#!lua
+--[[ configure: create a pool, or change its rules from this moment on.
+KEYS  1 shard_meta   2 shard_log   3 pool   4 due
+ARGV  1 pool_id   2 mode (create, update)   3 total   4 locked   5… field, value, … (rules)
+RETURNS {status, now_ms, seq, field, value, …}: the pool as it is now
+      0 CONFIGURED   1 EXISTS   2 CLOSED   3 UNCHANGED   -1 FENCED   -2 UNKNOWN_POOL
+WHY   the script that sells reads the rules in the same step, so a change has an exact moment. ]]
+--#include shard
+
+local RULES = { 'sku', 'state', 'per_buyer_limit', 'hold_ms', 'starts_at_ms', 'ends_at_ms',
+  'durability', 'waves' }
+local pool_id, create = ARGV[1], ARGV[2] == 'create'
+local state = call('HGET', KEYS[3], 'state')
+local function answer(status)
+  return { status, now, seq, unpack(call('HGETALL', KEYS[3])) }
+end
+if create and state then
+  return answer(1)
+elseif not create and not state then
+  return { -2 }
+elseif state == 'closed' then
+  return answer(2)
+end
+
+if create then
+  call('HSET', KEYS[3], 'total', ARGV[3], 'available', tonumber(ARGV[3]) - tonumber(ARGV[4]),
+    'held', 0, 'sold', 0, 'locked', ARGV[4], 'grants', 0)
+else
+  local changed = false
+  for index = 5, #ARGV, 2 do
+    changed = changed or call('HGET', KEYS[3], ARGV[index]) ~= ARGV[index + 1]
+  end
+  if not changed then
+    return answer(3)
+  end
+end
+call('HSET', KEYS[3], unpack(ARGV, 5))
+local values = call('HMGET', KEYS[3], unpack(RULES))
+local fields = { create and 1 or 0, ARGV[3], ARGV[4] }
+for index, name in ipairs(RULES) do
+  fields[#fields + 1] = name
+  fields[#fields + 1] = values[index]
+end
+local first_wave_ms = string.match(values[8], '^%d+')
+if first_wave_ms then
+  call('ZADD', KEYS[4], 'LT', first_wave_ms, pool_id)
+end
+append('configured', 1, pool_id, fields)
+close_shard()
+return answer(0)

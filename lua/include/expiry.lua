@@ -1,0 +1,46 @@
+-- Ends holds whose deadline has passed: at most `batch_max` batches of one pool, oldest first.
+-- A member of `deadlines` is the digests of one batch, 16 characters each: they share a deadline.
+-- An extended hold has a member of its own, so its old batch passes it over.
+-- Returns the units that came free; the caller adds them to the pool's counters.
+local DIGEST_LENGTH = 16
+
+local function batch_digests(batch)
+  local digests = {}
+  for first = 1, #batch, DIGEST_LENGTH do
+    digests[#digests + 1] = string.sub(batch, first, first + DIGEST_LENGTH - 1)
+  end
+  return digests
+end
+
+local function release_expired(pool_id, keys, batch_max)
+  local batches = call('ZRANGEBYSCORE', keys.deadlines, '-inf', now, 'LIMIT', 0, batch_max)
+  local fields, units, allowance = {}, 0, {}
+  for _, batch in ipairs(batches) do
+    local digests, ended = batch_digests(batch), {}
+    local records = call('HMGET', keys.reservations, unpack(digests))
+    for index, digest in ipairs(digests) do
+      local packed = records[index]
+      if packed and string.byte(packed) == 104 then -- 'h'
+        local record = parse_record(packed)
+        if record.deadline_ms <= now then
+          ended[#ended + 1] = digest
+          ended[#ended + 1] = 'e' .. string.sub(packed, 2)
+          fields[#fields + 1] = digest
+          fields[#fields + 1] = record.quantity
+          units = units + record.quantity
+          allowance[record.buyer] = (allowance[record.buyer] or 0) + record.quantity
+        end
+      end
+    end
+    if #ended > 0 then
+      call('HSET', keys.reservations, unpack(ended))
+    end
+    call('ZREM', keys.deadlines, batch)
+    call('ZADD', keys.retired, now + RETENTION_MS, batch)
+  end
+  if #fields > 0 then
+    give_allowance_back(keys.buyers, allowance)
+    append('expired', #fields / 2, pool_id, fields)
+  end
+  return units
+end

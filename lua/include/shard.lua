@@ -1,0 +1,32 @@
+-- Opens the shard: refuses a data set that is not ours, and settles what time it is.
+-- GENERATION is part of the script text, so a script of an old generation can't even be named
+-- once the scripts are reloaded; the comparison covers the moments in between.
+local GENERATION = '@GENERATION@'
+local RETENTION_MS = @RETENTION_MS@
+local call = redis.call
+
+local meta = call('HMGET', KEYS[1], 'generation', 'seq', 'clock_ms')
+if meta[1] ~= GENERATION then
+  return { -1 }
+end
+local time = call('TIME')
+-- Never earlier than any decision before: the clock of a promoted replica may be behind.
+local now = math.max(time[1] * 1000 + math.floor(time[2] / 1000), tonumber(meta[3]))
+local seq = tonumber(meta[2])
+
+-- Lua writes large numbers as 1.79e+15 when it may; this never does (exact below 2^53).
+local function text(number)
+  return string.format('%.0f', number)
+end
+
+-- One decision, one log entry; `fields` follow the pool and the time.
+local function append(kind, count, pool_id, fields)
+  call('XADD', KEYS[2], '*', 'kind', kind, 'generation', GENERATION, 'seq', text(seq + 1),
+    'count', count, 'payload', pool_id .. '\t' .. text(now) .. '\t' .. table.concat(fields, '\t'))
+  seq = seq + count
+end
+
+-- The last write of every script that decided something.
+local function close_shard()
+  call('HSET', KEYS[1], 'seq', text(seq), 'clock_ms', text(now))
+end

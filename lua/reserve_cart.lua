@@ -1,0 +1,109 @@
+#!lua
+--[[ reserve_cart: hold every line of one buyer's cart in this shard, or none.
+KEYS  1 shard_meta   2 shard_log   3 reservations   4 due
+      and for each line   pool   deadlines   buyers   retired
+ARGV  1 cart   2 buyer   and for each line   pool_id   digest   quantity
+RETURNS {status, now_ms, seq, first_seq, verdicts, available…, record…}: one digit, one number and
+      one packed record ('' where there is none) a line; nothing is held unless all lines may be
+      0 HELD   1 REFUSED   -1 FENCED
+VERDICTS  0 HELD   1 REPLAYED   2 MISMATCH   3 SOLD_OUT   4 BUYER_LIMIT   5 NOT_STARTED   6 ENDED
+      7 PAUSED   8 UNKNOWN_POOL
+WHY   a cart that lacks one line must not keep units from others, not even for a moment. ]]
+--#include shard
+--#include record
+--#include buyers
+--#include expiry
+--#include waves
+
+local cart, buyer = ARGV[1], ARGV[2]
+local count = (#ARGV - 2) / 3
+local verdicts, available, records, lines = {}, {}, {}, {}
+local refused = false
+local seq_before = seq
+
+local function verdict_of(line, pool)
+  local ends_at_ms, limit = tonumber(pool[6]), tonumber(pool[3])
+  if pool[1] == 'closed' or (ends_at_ms > 0 and now >= ends_at_ms) then
+    return 6
+  elseif pool[1] == 'paused' then
+    return 7
+  elseif now < tonumber(pool[5]) then
+    return 5
+  end
+  line.taken = tonumber(call('HGET', line.buyers, buyer) or 0) + line.quantity
+  if limit > 0 and line.taken > limit then
+    return 4
+  end
+  return line.quantity > line.available and 3 or 0
+end
+
+-- Brings the pool to this instant: due waves, and expired holds where stock is short.
+local function settle(line, pool)
+  local released = release_due_waves(line.pool_id, line.pool, pool[8])
+  if released > 0 then
+    call('HINCRBY', line.pool, 'available', released)
+    call('HINCRBY', line.pool, 'locked', -released)
+  end
+  line.available = tonumber(pool[2]) + released
+  if line.available < line.quantity then
+    local units = release_expired(line.pool_id, { reservations = KEYS[3],
+      deadlines = line.deadlines, buyers = line.buyers, retired = line.retired }, 2)
+    if units > 0 then
+      line.available = call('HINCRBY', line.pool, 'available', units)
+      call('HINCRBY', line.pool, 'held', -units)
+    end
+  end
+end
+
+for index = 1, count do
+  local key, argument = 4 * index, 3 * index
+  local line = { pool = KEYS[key + 1], deadlines = KEYS[key + 2], buyers = KEYS[key + 3],
+    retired = KEYS[key + 4], pool_id = ARGV[argument], digest = ARGV[argument + 1],
+    quantity = tonumber(ARGV[argument + 2]), available = 0 }
+  line.tail = text(line.quantity) .. '\t' .. line.pool_id .. '\t' .. buyer .. '\t' .. cart
+  local pool = call('HMGET', line.pool, 'state', 'available', 'per_buyer_limit', 'hold_ms',
+    'starts_at_ms', 'ends_at_ms', 'grants', 'waves')
+  local known = call('HGET', KEYS[3], line.digest)
+  local verdict
+  if known then
+    verdict = same_payload(known, line.tail) and 1 or 2
+  elseif not pool[1] then
+    verdict = 8
+  else
+    settle(line, pool)
+    line.hold_ms = tonumber(pool[4])
+    verdict = verdict_of(line, pool)
+  end
+  lines[index], verdicts[index] = line, verdict
+  records[index] = verdict == 1 and known or ''
+  available[index] = line.available
+  refused = refused or verdict > 1
+end
+
+local first_seq = seq + 1
+if not refused then
+  for index, line in ipairs(lines) do
+    if verdicts[index] == 0 then
+      local deadline_ms = now + line.hold_ms
+      records[index] = 'h' .. string.format('%013.0f', deadline_ms) .. '\t' .. GENERATION .. '\t'
+        .. text(seq + 1) .. '\t' .. line.tail
+      available[index] = call('HINCRBY', line.pool, 'available', -line.quantity)
+      call('HINCRBY', line.pool, 'held', line.quantity)
+      call('HINCRBY', line.pool, 'grants', 1)
+      call('HSET', KEYS[3], line.digest, records[index])
+      call('HSET', line.buyers, buyer, line.taken)
+      call('ZADD', line.deadlines, deadline_ms, line.digest)
+      call('ZADD', KEYS[4], 'LT', deadline_ms, line.pool_id)
+      append('held', 1, line.pool_id,
+        { text(deadline_ms), line.digest, buyer, text(line.quantity), cart })
+    end
+  end
+end
+if seq > seq_before then
+  close_shard()
+end
+local answer = { refused and 1 or 0, now, seq, first_seq, table.concat(verdicts) }
+for index = 1, count do
+  answer[5 + index], answer[5 + count + index] = available[index], records[index]
+end
+return answer

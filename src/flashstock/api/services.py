@@ -1,0 +1,49 @@
+"""What the API is given to work with; ``bootstrap`` fills it in."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from flashstock.api.auth import Keyring
+from flashstock.config import Settings
+from flashstock.hotpath.applied import AppliedTracker
+from flashstock.hotpath.lanes import Lanes
+from flashstock.hotpath.store import HotStore
+from flashstock.ledger.queries import Queries
+from flashstock.model.receipts import ReceiptSigner
+from flashstock.service.carts import CartService
+from flashstock.service.pools import PoolService
+from flashstock.service.reservations import ReservationService
+
+
+class Reconciliation(Protocol):
+    """Compares Redis with SQL, and brings Redis back where they differ."""
+
+    async def report(self) -> dict[str, Any]:
+        """The document of ``GET /v1/ops/reconciliation``."""
+        ...
+
+    async def repair(self, *, dry_run: bool) -> dict[str, Any]:
+        """What was (or would be) written; running it again changes nothing more."""
+        ...
+
+
+@dataclass(frozen=True)
+class Services:
+    """One process's services. ``start`` opens the stores, ``stop`` drains and closes them."""
+
+    settings: Settings
+    store: HotStore
+    applied: AppliedTracker
+    lanes: Lanes
+    pools: PoolService
+    reservations: ReservationService
+    carts: CartService
+    queries: Queries
+    signer: ReceiptSigner
+    keyring: Keyring
+    reconciliation: Reconciliation
+    start: Callable[[], Awaitable[None]]
+    stop: Callable[[], Awaitable[None]]

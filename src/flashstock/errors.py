@@ -1,0 +1,230 @@
+"""Every error a caller can meet, with its stable code and HTTP status.
+
+    FlashstockError
+    ├── Refused (409)           the sale says no; a value on the hot path, an exception elsewhere
+    │   ├── SoldOut  BuyerLimit  NotStarted  Ended  Paused  NotEligible
+    │   ├── ReservationExpired  AlreadyCancelled  AlreadyConfirmed  AlreadyReturned  NotConfirmed
+    │   ├── RefundDue  PaymentRefUsed
+    │   └── PoolExists  InsufficientStock
+    ├── NotFound (404)          UnknownPool  UnknownReservation  UnknownPath
+    ├── Invalid (4xx)           InvalidRequest  IdempotencyMismatch  IdempotencyKeyRequired
+    │                           BodyTooLarge  UnsupportedMediaType  WrongMethod
+    ├── Denied (4xx)            Unauthorized  Forbidden  RateLimited
+    ├── Unavailable (503)       Recovering  Overloaded  (always with Retry-After)
+    └── ConfigurationError      start-up only: never an HTTP answer
+
+``code`` is part of the interface: it is never renamed. ``title`` is what a person reads.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class FlashstockError(Exception):
+    """Root of the tree.
+
+    Args:
+        detail: what was wrong with this request and what to do about it.
+        extra: members added to the problem document (what is left, when it opens, …).
+    """
+
+    code: ClassVar[str] = "internal_error"
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "Something broke on our side"
+
+    def __init__(self, detail: str = "", **extra: Any) -> None:
+        super().__init__(detail or self.title)
+        self.detail = detail or self.title
+        self.extra = extra
+
+
+class Refused(FlashstockError):
+    code = "refused"
+    status = 409
+    title = "Refused"
+
+
+class SoldOut(Refused):
+    code = "sold_out"
+    title = "Not enough units are left"
+
+
+class BuyerLimit(Refused):
+    code = "buyer_limit"
+    title = "The buyer has reached the limit of this pool"
+
+
+class NotStarted(Refused):
+    code = "not_started"
+    title = "The sale has not started"
+
+
+class Ended(Refused):
+    code = "ended"
+    title = "The sale has ended"
+
+
+class Paused(Refused):
+    code = "paused"
+    title = "The sale is paused"
+
+
+class NotEligible(Refused):
+    code = "not_eligible"
+    title = "The buyer is not eligible for this sale"
+
+
+class ReservationExpired(Refused):
+    code = "reservation_expired"
+    title = "The hold has expired"
+
+
+class AlreadyCancelled(Refused):
+    code = "already_cancelled"
+    title = "The reservation was cancelled"
+
+
+class AlreadyConfirmed(Refused):
+    code = "already_confirmed"
+    title = "The reservation is already confirmed"
+
+
+class AlreadyReturned(Refused):
+    code = "already_returned"
+    title = "The units were already returned"
+
+
+class NotConfirmed(Refused):
+    code = "not_confirmed"
+    title = "Only a confirmed reservation can be returned"
+
+
+class RefundDue(Refused):
+    code = "refund_due"
+    title = "Paid too late and no stock is left: a refund is due and on record"
+
+
+class PaymentRefUsed(Refused):
+    code = "payment_ref_used"
+    title = "This payment already confirmed another reservation"
+
+
+class PoolExists(Refused):
+    code = "pool_exists"
+    title = "A pool of this id exists with other settings"
+
+
+class InsufficientStock(Refused):
+    code = "insufficient_stock"
+    title = "Buyers hold the units that should be taken back"
+
+
+class NotFound(FlashstockError):
+    code = "not_found"
+    status = 404
+    title = "Not found"
+
+
+class UnknownPath(NotFound):
+    code = "unknown_path"
+    title = "There is nothing at this path"
+
+
+class UnknownPool(NotFound):
+    code = "unknown_pool"
+    title = "There is no such pool"
+
+
+class UnknownReservation(NotFound):
+    code = "unknown_reservation"
+    title = "There is no such reservation"
+
+
+class Invalid(FlashstockError):
+    code = "invalid"
+    status = 422
+    title = "Invalid"
+
+
+class InvalidRequest(Invalid):
+    code = "invalid_request"
+    title = "The request is not valid"
+
+
+class IdempotencyMismatch(Invalid):
+    code = "idempotency_mismatch"
+    title = "This idempotency key was used with another payload"
+
+
+class IdempotencyKeyRequired(Invalid):
+    code = "idempotency_key_required"
+    status = 400
+    title = "The Idempotency-Key header is required"
+
+
+class BodyTooLarge(Invalid):
+    code = "body_too_large"
+    status = 413
+    title = "The request body is too large"
+
+
+class UnsupportedMediaType(Invalid):
+    code = "unsupported_media_type"
+    status = 415
+    title = "The body must be application/json"
+
+
+class WrongMethod(Invalid):
+    code = "wrong_method"
+    status = 405
+    title = "This path does not take that method"
+
+
+class Denied(FlashstockError):
+    code = "denied"
+    status = 403
+    title = "Denied"
+
+
+class Unauthorized(Denied):
+    code = "unauthorized"
+    status = 401
+    title = "An API key is required: Authorization: Bearer <key>"
+
+
+class Forbidden(Denied):
+    code = "forbidden"
+    title = "This API key's role does not allow that"
+
+
+class RateLimited(Denied):
+    code = "rate_limited"
+    status = 429
+    title = "Too many requests"
+
+
+class Unavailable(FlashstockError):
+    """A 503. The request may have taken effect: the same key finds out."""
+
+    code = "unavailable"
+    status = 503
+    title = "A store did not answer in time; retry with the same key"
+    retry_after_seconds: ClassVar[int] = 1
+
+
+class Recovering(Unavailable):
+    code = "recovering"
+    title = "The reservation store is being recovered; retry with the same key"
+
+
+class Overloaded(Unavailable):
+    code = "overloaded"
+    title = "Too many requests are waiting; retry with the same key"
+
+
+class ConfigurationError(FlashstockError):
+    """A setting, or the state of a store, with which the promises can't be kept."""
+
+    code = "configuration"
+    title = "The configuration can't be used"

@@ -1,0 +1,283 @@
+"""Micro-batching: one lane per pool and process, one script call in flight per lane.
+
+Whatever arrives while a call is in flight is the next batch. An idle lane sends at the end of the
+current turn of the event loop, so batching adds no latency at low load.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, NamedTuple, Protocol
+
+from flashstock.errors import FlashstockError, Overloaded
+from flashstock.hotpath.applied import AppliedTracker
+from flashstock.hotpath.replies import BatchReply
+from flashstock.hotpath.scripts import Verdict
+
+HELD: Final = int(Verdict.HELD)
+REPLAYED: Final = int(Verdict.REPLAYED)
+KNOWN_DIGESTS_MAX: Final = 100_000
+"""Beyond this many remembered reservations a pool is asked every time, sold out or not."""
+
+
+class ReserveStore(Protocol):
+    """What a lane needs of the store (``HotStore``, or a model of it in tests)."""
+
+    def shard_of(self, pool_id: str) -> int: ...
+
+    async def reserve(
+        self,
+        pool_id: str,
+        units_wanted: int,
+        digests: list[str],
+        buyers: list[str],
+        quantities: list[str],
+    ) -> BatchReply: ...
+
+    async def known(self, pool_id: str, digests_max: int) -> tuple[int, frozenset[bytes]] | None: ...
+
+
+class Verdicted(NamedTuple):
+    """The answer to one request: its verdict, and the batch it was decided in."""
+
+    verdict: int
+    batch: BatchReply
+    replay: bytes | None
+    """The packed record, where the verdict is REPLAYED."""
+
+
+Pending = tuple[str, str, int, "asyncio.Future[Verdicted]"]
+
+
+class Lane:
+    """The micro-batcher of one pool in this process."""
+
+    __slots__ = (
+        "_applied",
+        "_batch_max",
+        "_clock",
+        "_flushing",
+        "_known",
+        "_known_grants",
+        "_pending",
+        "_pending_max",
+        "_pool",
+        "_shard",
+        "_sold_out",
+        "_sold_out_until",
+        "_stale_s",
+        "_store",
+        "batches",
+    )
+
+    def __init__(
+        self,
+        pool: str,
+        store: ReserveStore,
+        applied: AppliedTracker,
+        *,
+        batch_max: int,
+        pending_max: int,
+        sold_out_stale_ms: int,
+        clock: Callable[[], float],
+    ) -> None:
+        self._pool = pool
+        self._shard = store.shard_of(pool)
+        self._store = store
+        self._applied = applied
+        self._batch_max = batch_max
+        self._pending_max = pending_max
+        self._stale_s = sold_out_stale_ms / 1000
+        self._clock = clock
+        self._pending: list[Pending] = []
+        self._flushing: asyncio.Task[None] | None = None
+        self._sold_out: BatchReply | None = None
+        self._sold_out_until = 0.0
+        self._known: frozenset[bytes] = frozenset()
+        self._known_grants = -1
+        self.batches = 0
+
+    @property
+    def idle(self) -> bool:
+        """Nothing waits and nothing is in flight."""
+        return self._flushing is None
+
+    def sold_out(self, digest: str) -> BatchReply | None:
+        """The last batch's reply, if it still says "nothing left" to this request.
+
+        At most ``sold_out_stale_ms`` old, and never said to a request that was granted before.
+        """
+        if self._sold_out is None:
+            return None
+        if self._clock() >= self._sold_out_until:
+            self._sold_out = None
+            return None
+        return None if digest.encode() in self._known else self._sold_out
+
+    def submit(self, digest: str, buyer: str, quantity: int) -> asyncio.Future[Verdicted]:
+        """Queue one request; the future resolves to its verdict or raises what the store raised.
+
+        A HELD or REPLAYED verdict of a ``ledger`` pool resolves once it is committed in SQL.
+
+        Raises:
+            Overloaded: the lane is full; nothing was queued.
+        """
+        pending = self._pending
+        if len(pending) >= self._pending_max:
+            raise Overloaded
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Verdicted] = loop.create_future()
+        pending.append((digest, buyer, quantity, future))
+        if self._flushing is None:
+            # A task of its own: a client that hangs up must not cancel others' decisions.
+            self._flushing = loop.create_task(self._flush())
+        return future
+
+    async def _flush(self) -> None:
+        try:
+            while self._pending:
+                batch = self._pending[: self._batch_max]
+                del self._pending[: self._batch_max]
+                await self._decide(batch)
+        finally:
+            self._flushing = None
+
+    async def _decide(self, batch: list[Pending]) -> None:
+        digests = [item[0] for item in batch]
+        buyers = [item[1] for item in batch]
+        quantities = [item[2] for item in batch]
+        try:
+            reply = await self._store.reserve(
+                self._pool, sum(quantities), digests, buyers, [str(q) for q in quantities]
+            )
+        except FlashstockError as failure:
+            _fail(batch, failure)
+            return
+        self.batches += 1
+        if reply.fast:
+            _resolve(batch, reply)
+        else:
+            self._resolve_when_applied(batch, reply)
+        if reply.available == 0:
+            await self._remember_sold_out(reply)
+
+    def _resolve_when_applied(self, batch: list[Pending], reply: BatchReply) -> None:
+        """Refusals are answered now; what must be durable waits for the writer, off the lane."""
+        durable = [index for index, digit in enumerate(reply.verdicts) if digit - 48 <= REPLAYED]
+        if not durable:
+            _resolve(batch, reply)
+            return
+        if len(durable) < len(batch):
+            _resolve(batch, reply, refused_only=True)
+        task = asyncio.get_running_loop().create_task(self._await_commit(batch, reply))
+        _BACKGROUND.add(task)
+        task.add_done_callback(_BACKGROUND.discard)
+
+    async def _await_commit(self, batch: list[Pending], reply: BatchReply) -> None:
+        try:
+            await self._applied.wait(self._shard, reply.generation, reply.seq)
+        except FlashstockError as failure:
+            _fail(batch, failure)
+        else:
+            _resolve(batch, reply)
+
+    async def _remember_sold_out(self, reply: BatchReply) -> None:
+        if self._known_grants != reply.grants:
+            try:
+                known = await self._store.known(self._pool, KNOWN_DIGESTS_MAX)
+            except FlashstockError:
+                return
+            if known is None or known[0] != reply.grants:
+                return
+            self._known_grants, self._known = known
+        stale_s = self._stale_s
+        if reply.next_wave_ms:
+            stale_s = min(stale_s, (reply.next_wave_ms - reply.now_ms) / 1000)
+        self._sold_out = reply
+        self._sold_out_until = self._clock() + stale_s
+
+
+_BACKGROUND: Final[set[asyncio.Task[None]]] = set()
+"""asyncio keeps weak references to tasks only; these wait for a commit."""
+
+
+def _resolve(batch: list[Pending], reply: BatchReply, *, refused_only: bool = False) -> None:
+    replays = iter(reply.replays)
+    for item, digit in zip(batch, reply.verdicts, strict=True):
+        verdict = digit - 48
+        replay = next(replays) if verdict == REPLAYED else None
+        future = item[3]
+        if future.done() or (refused_only and verdict <= REPLAYED):
+            continue
+        future.set_result(Verdicted(verdict, reply, replay))
+
+
+def _fail(batch: list[Pending], failure: FlashstockError) -> None:
+    for item in batch:
+        if not item[3].done():
+            item[3].set_exception(failure)
+
+
+class Lanes:
+    """All lanes of this process.
+
+    Args:
+        store: the reservation store.
+        applied: tells when an event is committed.
+        batch_max: requests in one script call, at most.
+        pending_max: requests that may wait in one lane; beyond it ``Overloaded``.
+        sold_out_stale_ms: how long "nothing left" may be repeated without asking.
+        lanes_max: lanes kept; idle ones make room.
+    """
+
+    def __init__(
+        self,
+        store: ReserveStore,
+        applied: AppliedTracker,
+        *,
+        batch_max: int,
+        pending_max: int,
+        sold_out_stale_ms: int,
+        clock: Callable[[], float],
+        lanes_max: int = 20_000,
+    ) -> None:
+        self._new_lane: Callable[[str], Lane] = lambda pool: Lane(
+            pool,
+            store,
+            applied,
+            batch_max=batch_max,
+            pending_max=pending_max,
+            sold_out_stale_ms=sold_out_stale_ms,
+            clock=clock,
+        )
+        self._lanes: dict[str, Lane] = {}
+        self._lanes_max = lanes_max
+
+    def lane(self, pool: str) -> Lane:
+        """The lane of a pool, made on first use.
+
+        Raises:
+            Overloaded: every one of ``lanes_max`` lanes is busy.
+        """
+        lane = self._lanes.get(pool)
+        if lane is None:
+            if len(self._lanes) >= self._lanes_max:
+                self._make_room()
+            lane = self._lanes[pool] = self._new_lane(pool)
+        return lane
+
+    def _make_room(self) -> None:
+        idle = [pool for pool, lane in self._lanes.items() if lane.idle]
+        if not idle:
+            raise Overloaded
+        for pool in idle:
+            del self._lanes[pool]
+
+    async def reserve(self, pool: str, digest: str, buyer: str, quantity: int) -> Verdicted:
+        """Decide one request: through the sold-out memory, or in the lane's next batch."""
+        lane = self.lane(pool)
+        remembered = lane.sold_out(digest)
+        if remembered is not None:
+            return Verdicted(int(Verdict.SOLD_OUT), remembered, None)
+        return await lane.submit(digest, buyer, quantity)

@@ -1,0 +1,241 @@
+"""The Lua scripts: where they are, what their headers say, and their text for one generation.
+
+A script's text carries the generation of the data set it was loaded for. It is loaded with
+SCRIPT LOAD by whoever opened that data set, called by EVALSHA only, and never loaded again by a
+caller: NOSCRIPT means that this is no longer the server we opened.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import cache
+from hashlib import sha1
+from pathlib import Path
+from typing import Final
+
+from flashstock.errors import ConfigurationError
+from flashstock.hotpath import keys
+
+_INCLUDE: Final = re.compile(r"^--#include (\w+)$", re.MULTILINE)
+_HEADER_KEYS: Final = re.compile(r"^KEYS (.*?)^ARGV ", re.MULTILINE | re.DOTALL)
+_NUMBERED_KEY: Final = re.compile(r"\b\d+ (\w+)")
+
+
+class ReserveStatus(IntEnum):
+    OK = 0
+    FENCED = -1
+    UNKNOWN_POOL = -2
+
+
+class Verdict(IntEnum):
+    """What reserve and reserve_cart say of one item."""
+
+    HELD = 0
+    REPLAYED = 1
+    MISMATCH = 2
+    SOLD_OUT = 3
+    BUYER_LIMIT = 4
+    NOT_STARTED = 5
+    ENDED = 6
+    PAUSED = 7
+    UNKNOWN_POOL = 8
+
+
+class ReserveCartStatus(IntEnum):
+    HELD = 0
+    REFUSED = 1
+    FENCED = -1
+
+
+class ConfirmStatus(IntEnum):
+    CONFIRMED = 0
+    REPLAYED = 1
+    UNKNOWN = 2
+    ALREADY_CONFIRMED = 3
+    PAYMENT_REF_USED = 4
+    REFUND_DUE = 5
+    ALREADY_CANCELLED = 6
+    FENCED = -1
+
+
+class CancelStatus(IntEnum):
+    CANCELLED = 0
+    REPLAYED = 1
+    UNKNOWN = 2
+    ALREADY_CONFIRMED = 3
+    EXPIRED = 4
+    FENCED = -1
+
+
+class ExtendStatus(IntEnum):
+    EXTENDED = 0
+    UNCHANGED = 1
+    UNKNOWN = 2
+    ALREADY_CONFIRMED = 3
+    EXPIRED = 4
+    ALREADY_CANCELLED = 5
+    FENCED = -1
+
+
+class ReturnSaleStatus(IntEnum):
+    RETURNED = 0
+    REPLAYED = 1
+    UNKNOWN = 2
+    NOT_CONFIRMED = 3
+    ALREADY_RETURNED = 4
+    TOO_MANY = 5
+    MISMATCH = 6
+    FENCED = -1
+
+
+class ExpireStatus(IntEnum):
+    OK = 0
+    FENCED = -1
+    UNKNOWN_POOL = -2
+
+
+class AdjustStatus(IntEnum):
+    ADJUSTED = 0
+    REPLAYED = 1
+    INSUFFICIENT = 2
+    MISMATCH = 3
+    TOO_LARGE = 4
+    FENCED = -1
+    UNKNOWN_POOL = -2
+
+
+class ConfigureStatus(IntEnum):
+    CONFIGURED = 0
+    EXISTS = 1
+    CLOSED = 2
+    UNCHANGED = 3
+    FENCED = -1
+    UNKNOWN_POOL = -2
+
+
+class SnapshotStatus(IntEnum):
+    OK = 0
+    FENCED = -1
+    UNKNOWN_POOL = -2
+
+
+class LookupStatus(IntEnum):
+    OK = 0
+    FENCED = -1
+
+
+class KnownStatus(IntEnum):
+    OK = 0
+    TOO_MANY = 1
+    FENCED = -1
+    UNKNOWN_POOL = -2
+
+
+class ClaimPaymentStatus(IntEnum):
+    CLAIMED = 0
+    TAKEN = 1
+    FENCED = -1
+
+
+class RepairStatus(IntEnum):
+    REPAIRED = 0
+    MOVED_ON = 1
+    FENCED = -1
+    UNKNOWN_POOL = -2
+
+
+class RestoreStatus(IntEnum):
+    OK = 0
+    FENCED = -1
+
+
+STATUSES: Final[dict[str, type[IntEnum]]] = {
+    "reserve": ReserveStatus,
+    "reserve_cart": ReserveCartStatus,
+    "confirm": ConfirmStatus,
+    "cancel": CancelStatus,
+    "extend": ExtendStatus,
+    "return_sale": ReturnSaleStatus,
+    "expire": ExpireStatus,
+    "adjust": AdjustStatus,
+    "configure": ConfigureStatus,
+    "snapshot": SnapshotStatus,
+    "lookup": LookupStatus,
+    "known": KnownStatus,
+    "claim_payment": ClaimPaymentStatus,
+    "repair": RepairStatus,
+    "restore": RestoreStatus,
+}
+"""Every script and the statuses it may answer; a test compares them with the headers."""
+
+FENCED: Final = -1
+"""The one status all scripts share: this data set is not the one the script was loaded for."""
+
+
+def script_directory() -> Path:
+    """Where the scripts are: inside an installed wheel, or beside ``src`` in a checkout.
+
+    Raises:
+        ConfigurationError: neither place has them.
+    """
+    package = Path(__file__).resolve().parents[1]
+    for place in (package / "_lua", package.parents[1] / "lua"):
+        if (place / "reserve.lua").is_file():
+            return place
+    raise ConfigurationError(f"the Lua scripts are missing: looked in {package / '_lua'}")
+
+
+@cache
+def script_source(name: str) -> str:
+    """A script's text with its includes, before the generation is set."""
+    directory = script_directory()
+    text = (directory / f"{name}.lua").read_text()
+    return _INCLUDE.sub(
+        lambda match: (directory / "include" / f"{match[1]}.lua").read_text().rstrip(), text
+    )
+
+
+@cache
+def key_names(name: str) -> tuple[str, ...]:
+    """The names in the KEYS lines of a script's header, in order."""
+    match = _HEADER_KEYS.search(script_source(name))
+    if match is None:
+        raise ConfigurationError(f"{name}.lua has no KEYS header")
+    return tuple(_NUMBERED_KEY.findall(match[1]))
+
+
+def build_keys(name: str, shard: int, pool_id: str = "", digest: str = "") -> list[str]:
+    """A script's KEYS, in the order its header says."""
+    built = []
+    for key_name in key_names(name):
+        if key_name in keys.SHARD_KEYS:
+            built.append(keys.SHARD_KEYS[key_name](shard))
+        elif key_name in keys.POOL_KEYS:
+            built.append(keys.POOL_KEYS[key_name](shard, pool_id))
+        else:
+            built.append(keys.DIGEST_KEYS[key_name](shard, digest))
+    return built
+
+
+@dataclass(frozen=True)
+class ScriptSet:
+    """All scripts for one generation: text to load, SHA-1 to call by."""
+
+    generation: str
+    texts: dict[str, str]
+    shas: dict[str, str]
+
+
+@cache
+def script_set(generation: str, retention_ms: int) -> ScriptSet:
+    """The scripts as they are loaded for one generation of one shard."""
+    texts = {
+        name: script_source(name)
+        .replace("@GENERATION@", generation)
+        .replace("@RETENTION_MS@", str(retention_ms))
+        for name in STATUSES
+    }
+    shas = {name: sha1(text.encode()).hexdigest() for name, text in texts.items()}
+    return ScriptSet(generation, texts, shas)

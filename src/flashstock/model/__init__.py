@@ -1,0 +1,1 @@
+"""The domain: pure, small, no I/O. Nothing here knows Redis, SQL or HTTP."""

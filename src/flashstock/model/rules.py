@@ -1,0 +1,65 @@
+"""What a pool may be asked for, and the limits on everything (each bound has one home: here)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from flashstock.model.states import Durability, PoolState
+
+QUANTITY_MAX: Final = 1_000_000
+"""Units in one reservation, at most."""
+POOL_QUANTITY_MAX: Final = 1_000_000_000
+"""Units in one pool, at most; far below 2^53, so every counter is exact in Lua."""
+HOLD_SECONDS_DEFAULT: Final = 900
+HOLD_SECONDS_MAX: Final = 7 * 24 * 3600
+BUYER_LENGTH_MAX: Final = 128
+SKU_LENGTH_MAX: Final = 128
+PAYMENT_REF_LENGTH_MAX: Final = 128
+IDEMPOTENCY_KEY_LENGTH_MAX: Final = 255
+CART_LINES_MAX: Final = 500
+BATCH_ITEMS_MAX: Final = 1_000
+WAVES_MAX: Final = 100
+TIME_MS_MAX: Final = 9_999_999_999_999
+"""The last millisecond a 13-digit field holds (the year 2286)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wave:
+    """Units that leave ``locked`` for ``available`` at a set time."""
+
+    at_ms: int
+    quantity: int
+
+
+@dataclass(frozen=True, slots=True)
+class PoolRules:
+    """What decides whether a pool sells. Times are ms since the epoch; 0 means no bound.
+
+    ``per_buyer_limit`` 0 means none. It counts units held and confirmed together.
+    """
+
+    sku: str
+    state: PoolState = PoolState.OPEN
+    per_buyer_limit: int = 0
+    hold_ms: int = HOLD_SECONDS_DEFAULT * 1000
+    starts_at_ms: int = 0
+    ends_at_ms: int = 0
+    durability: Durability = Durability.LEDGER
+    waves: tuple[Wave, ...] = field(default_factory=tuple)
+
+
+@dataclass(frozen=True, slots=True)
+class PoolCounters:
+    """Where a pool's units are. ``available + held + sold + locked == total``, always."""
+
+    total: int = 0
+    available: int = 0
+    held: int = 0
+    sold: int = 0
+    locked: int = 0
+
+    def balanced(self) -> bool:
+        """Invariant 1: nothing negative, nothing missing."""
+        parts = (self.available, self.held, self.sold, self.locked)
+        return min(parts) >= 0 and sum(parts) == self.total

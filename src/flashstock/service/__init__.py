@@ -1,0 +1,1 @@
+"""The use cases: what a caller may ask, whatever the transport. Between the stores and the API."""
