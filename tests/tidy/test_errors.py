@@ -1,0 +1,54 @@
+"""Every error is told apart by its code, stands in the tree of its module, and is documented."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from flashstock import errors
+from flashstock.errors import FlashstockError
+from tests.tidy.sources import ROOT
+
+
+def _classes(root: type[FlashstockError]) -> Iterator[type[FlashstockError]]:
+    yield root
+    for child in root.__subclasses__():
+        if child.__module__ == errors.__name__:
+            yield from _classes(child)
+
+
+CLASSES = tuple(_classes(FlashstockError))
+
+
+def test_codes_are_unique():
+    repeated = [code for code, count in Counter(c.code for c in CLASSES).items() if count > 1]
+    assert repeated == []
+
+
+@pytest.mark.parametrize("error", CLASSES, ids=lambda error: error.__name__)
+def test_an_error_says_what_it_is(error):
+    assert "code" in vars(error)
+    assert "title" in vars(error)
+    assert re.fullmatch(r"[a-z]+(_[a-z]+)*", error.code)
+    assert 400 <= error.status <= 599
+
+
+@pytest.mark.parametrize("error", CLASSES, ids=lambda error: error.__name__)
+def test_the_tree_at_the_top_of_the_module_names_it(error):
+    assert re.search(rf"\b{error.__name__}\b", errors.__doc__ or "")
+
+
+def test_the_documentation_names_every_code_and_its_status():
+    """Looks at the first document that has the table; families are not answers, leaves are."""
+    documents = [
+        path for path in (ROOT / "docs" / "errors.md", ROOT / "README.md") if path.exists()
+    ]
+    tables = [text for path in documents if "`sold_out`" in (text := path.read_text("utf-8"))]
+    if not tables:
+        pytest.skip("no document lists the codes yet")
+    leaves = [c for c in CLASSES if not c.__subclasses__() and c is not errors.ConfigurationError]
+    missing = [c.code for c in leaves if f"`{c.code}`" not in tables[0]]
+    assert missing == []
