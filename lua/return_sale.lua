@@ -1,7 +1,7 @@
 #!lua
 --[[ return_sale: units of a sale come back and can be sold again, once per command.
 KEYS  1 shard_meta   2 shard_log   3 pool   4 reservations   5 buyers   6 command
-ARGV  1 pool_id   2 digest   3 quantity (0: all that are left)
+ARGV  1 pool_id   2 digest   3 quantity (0: all that are left)   4 command_digest
 RETURNS {status, now_ms, seq, record}
       0 RETURNED   1 REPLAYED   2 UNKNOWN   3 NOT_CONFIRMED   4 ALREADY_RETURNED   5 TOO_MANY
       6 MISMATCH   -1 FENCED
@@ -42,6 +42,7 @@ call('HINCRBY', KEYS[3], 'sold', -quantity)
 call('HINCRBY', KEYS[3], 'available', quantity)
 give_allowance_back(KEYS[5], { [record.buyer] = quantity })
 call('SET', KEYS[6], command, 'PX', RETENTION_MS)
-append('returned', 1, ARGV[1], { ARGV[2], quantity, returned, complete and 1 or 0 })
+append('returned', 1, ARGV[1],
+  { ARGV[2], quantity, returned, complete and 1 or 0, ARGV[4], ARGV[3] })
 close_shard()
 return { 0, now, seq, packed }

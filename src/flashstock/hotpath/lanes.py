@@ -55,11 +55,13 @@ class Lane:
 
     __slots__ = (
         "_applied",
+        "_backlog_max",
         "_batch_max",
         "_clock",
         "_flushing",
         "_known",
         "_known_grants",
+        "_last_seq",
         "_pending",
         "_pending_max",
         "_pool",
@@ -79,6 +81,7 @@ class Lane:
         *,
         batch_max: int,
         pending_max: int,
+        backlog_events_max: int,
         sold_out_stale_ms: int,
         clock: Callable[[], float],
     ) -> None:
@@ -88,6 +91,8 @@ class Lane:
         self._applied = applied
         self._batch_max = batch_max
         self._pending_max = pending_max
+        self._backlog_max = backlog_events_max
+        self._last_seq = 0
         self._stale_s = sold_out_stale_ms / 1000
         self._clock = clock
         self._pending: list[Pending] = []
@@ -121,11 +126,13 @@ class Lane:
         A HELD or REPLAYED verdict of a ``ledger`` pool resolves once it is committed in SQL.
 
         Raises:
-            Overloaded: the lane is full; nothing was queued.
+            Overloaded: the lane is full, or the writer is too far behind; nothing was queued.
         """
         pending = self._pending
         if len(pending) >= self._pending_max:
             raise Overloaded
+        if self._last_seq - self._applied.applied(self._shard) > self._backlog_max:
+            raise Overloaded("the ledger is too far behind; retry with the same key")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Verdicted] = loop.create_future()
         pending.append((digest, buyer, quantity, future))
@@ -155,6 +162,7 @@ class Lane:
             _fail(batch, failure)
             return
         self.batches += 1
+        self._last_seq = reply.seq
         if reply.fast:
             _resolve(batch, reply)
         else:
@@ -227,6 +235,7 @@ class Lanes:
         applied: tells when an event is committed.
         batch_max: requests in one script call, at most.
         pending_max: requests that may wait in one lane; beyond it ``Overloaded``.
+        backlog_events_max: events that may wait for the writer; beyond it ``Overloaded``.
         sold_out_stale_ms: how long "nothing left" may be repeated without asking.
         lanes_max: lanes kept; idle ones make room.
     """
@@ -238,6 +247,7 @@ class Lanes:
         *,
         batch_max: int,
         pending_max: int,
+        backlog_events_max: int,
         sold_out_stale_ms: int,
         clock: Callable[[], float],
         lanes_max: int = 20_000,
@@ -248,6 +258,7 @@ class Lanes:
             applied,
             batch_max=batch_max,
             pending_max=pending_max,
+            backlog_events_max=backlog_events_max,
             sold_out_stale_ms=sold_out_stale_ms,
             clock=clock,
         )

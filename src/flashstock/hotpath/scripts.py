@@ -151,6 +151,11 @@ class RestoreStatus(IntEnum):
     FENCED = -1
 
 
+class TakeoverStatus(IntEnum):
+    TAKEN = 0
+    OVERTAKEN = 1
+
+
 STATUSES: Final[dict[str, type[IntEnum]]] = {
     "reserve": ReserveStatus,
     "reserve_cart": ReserveCartStatus,
@@ -167,6 +172,7 @@ STATUSES: Final[dict[str, type[IntEnum]]] = {
     "claim_payment": ClaimPaymentStatus,
     "repair": RepairStatus,
     "restore": RestoreStatus,
+    "takeover": TakeoverStatus,
 }
 """Every script and the statuses it may answer; a test compares them with the headers."""
 

@@ -178,7 +178,7 @@ class HotStore:
         self, target: ReservationId, quantity: int, command_digest: str
     ) -> replies.ReservationReply:
         """Take units of a sale back (0: all that are left). Outcomes: ``ReturnSaleStatus``."""
-        arguments = [target.digest, quantity]
+        arguments = [target.digest, quantity, command_digest]
         return replies.reservation_reply(
             *await self._call_pool("return_sale", target.pool, arguments, command_digest)
         )

@@ -105,7 +105,10 @@ class Extended:
 
 @dataclass(frozen=True, slots=True)
 class Returned:
-    """``quantity`` units of a sale came back; ``returned`` is how many have in all."""
+    """``quantity`` units of a sale came back; ``returned`` is how many have in all.
+
+    ``command`` and ``requested`` are what a repetition of the call is recognised by.
+    """
 
     pool: str
     at_ms: int
@@ -113,6 +116,8 @@ class Returned:
     quantity: int
     returned: int
     complete: bool
+    command: str
+    requested: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,8 +260,17 @@ def _extended(pool: str, at_ms: int, rest: list[str]) -> Extended:
 
 
 def _returned(pool: str, at_ms: int, rest: list[str]) -> Returned:
-    digest, quantity, returned, complete = rest
-    return Returned(pool, at_ms, digest, int(quantity), int(returned), complete == "1")
+    digest, quantity, returned, complete, command, requested = rest
+    return Returned(
+        pool,
+        at_ms,
+        digest,
+        int(quantity),
+        int(returned),
+        complete == "1",
+        command,
+        int(requested),
+    )
 
 
 def _adjusted(pool: str, at_ms: int, rest: list[str]) -> Adjusted:

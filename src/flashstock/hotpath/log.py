@@ -1,0 +1,98 @@
+"""The shard's log as a reader sees it, and the announcements that follow it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Final
+
+from redis.asyncio import Redis
+
+from flashstock.hotpath import keys
+from flashstock.hotpath.connection import translated_failures
+from flashstock.model.events import LogEntry, MalformedEntry
+
+LOG_START: Final = "0-0"
+
+
+def decode_entry(shard: int, stream_id: bytes, fields: Mapping[bytes, bytes]) -> LogEntry:
+    """One stream entry as a ``LogEntry``.
+
+    Raises:
+        MalformedEntry: not even the envelope can be read, so its place in the sequence is unknown.
+    """
+    try:
+        return LogEntry(
+            shard=shard,
+            generation=int(fields[b"generation"]),
+            seq=int(fields[b"seq"]),
+            count=int(fields[b"count"]),
+            kind=fields[b"kind"].decode(),
+            payload=fields[b"payload"].decode(),
+            stream_id=stream_id.decode(),
+        )
+    except (KeyError, ValueError) as problem:
+        raise MalformedEntry(f"log entry {stream_id!r} can't be read: {problem!r}") from problem
+
+
+class ShardLog:
+    """One shard's log. Entries are read by position and never consumed: the cursor is in SQL.
+
+    All methods raise ``Unavailable`` when the server does not answer.
+    """
+
+    def __init__(self, client: Redis, shard: int) -> None:
+        self._client = client
+        self._shard = shard
+        self._key = keys.shard_log(shard)
+        self._channel = keys.applied_channel(shard)
+
+    async def read(
+        self, after: str, *, entries_max: int, block_ms: int | None = None
+    ) -> list[LogEntry]:
+        """Entries after a stream id, oldest first; waits up to ``block_ms`` for the first."""
+        with translated_failures():
+            answer = await self._client.xread(
+                {self._key: after}, count=entries_max, block=block_ms
+            )
+        if not answer:
+            return []
+        return [decode_entry(self._shard, stream_id, fields) for stream_id, fields in answer[0][1]]
+
+    async def read_all(self, after: str, entries_max: int) -> AsyncIterator[list[LogEntry]]:
+        """Pages of entries until the end of the log as it is when it is reached."""
+        while page := await self.read(after, entries_max=entries_max):
+            yield page
+            after = page[-1].stream_id
+
+    async def seq(self) -> int:
+        """The last sequence number the scripts gave out, or -1 where there is no data set."""
+        with translated_failures():
+            seq = await self._client.hget(keys.shard_meta(self._shard), "seq")
+        return int(seq) if seq is not None else -1
+
+    async def announce(self, generation: int, seq: int) -> None:
+        """Tell every process that SQL has everything up to ``seq``."""
+        with translated_failures():
+            await self._client.publish(self._channel, f"{generation} {seq}")
+
+    async def trim(self, oldest_id: str) -> None:
+        """Drop entries older than ``oldest_id``; only ever called for what SQL has."""
+        with translated_failures():
+            await self._client.xtrim(self._key, minid=oldest_id, approximate=True)
+
+
+async def follow_announcements(
+    client: Redis, shard_count: int, announce: Callable[[int, str, int], None]
+) -> None:
+    """Call ``announce(shard, generation, seq)`` for every announcement, until cancelled.
+
+    A missed message does no harm: the next one covers it, and waiters also poll the cursor.
+    Raises ``Unavailable`` when the connection is lost; the caller subscribes again.
+    """
+    channels = {keys.applied_channel(shard).encode(): shard for shard in range(shard_count)}
+    with translated_failures():
+        async with client.pubsub(ignore_subscribe_messages=True) as subscription:
+            await subscription.subscribe(*channels)
+            async for message in subscription.listen():
+                generation, seq = message["data"].split()
+                announce(channels[message["channel"]], generation.decode(), int(seq))

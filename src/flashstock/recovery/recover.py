@@ -1,0 +1,160 @@
+"""Recovering one shard: restartable at every step, and harmless when two try at once.
+
+1. Win the generation in SQL: whatever was decided under the old one can't be committed any more
+   by anyone else. A lease keeps others from starting over while this one works.
+2. Take the data set over: from here on every script of the old generation is refused.
+3. Drain: apply what the log still holds above the cursor.
+4. Compare: the data set stands where SQL stands, or it has lost its tail (or everything).
+5. In the second case rebuild it from SQL, in bounded memory.
+6. Open it under the new generation.
+
+A recoverer that dies anywhere leaves a data set that nobody opens, and a lease that runs out.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from hashlib import sha1
+from typing import Final, Protocol
+
+from redis.asyncio import Redis
+
+from flashstock.errors import Recovering
+from flashstock.hotpath import keys
+from flashstock.hotpath.connection import translated_failures
+from flashstock.hotpath.log import LOG_START, ShardLog
+from flashstock.hotpath.scripts import TakeoverStatus, script_source
+from flashstock.ledger.apply import Applied, Cursor, LogGap
+from flashstock.model.events import LogEntry, MalformedEntry
+from flashstock.recovery.rebuild import Rebuilder
+
+logger = logging.getLogger(__name__)
+
+LEASE_MS: Final = 10_000
+DRAIN_ENTRIES_MAX: Final = 64
+
+
+class RecoverableLedger(Protocol):
+    """What recovery needs of SQL."""
+
+    async def create_cursor(self, shard: int) -> Cursor: ...
+
+    async def apply(
+        self, cursor: Cursor, entries: Sequence[LogEntry], *, draining: bool = False
+    ) -> Applied: ...
+
+    async def bump_generation(
+        self, shard: int, from_generation: int, owner: str, lease_ms: int
+    ) -> Cursor | None: ...
+
+    async def renew_recovery(
+        self, shard: int, generation: int, owner: str, lease_ms: int
+    ) -> bool: ...
+
+    async def finish_recovery(self, shard: int, generation: int, owner: str) -> bool: ...
+
+
+class Recoverer:
+    """Recovers shards on behalf of one process.
+
+    Args:
+        client: the server.
+        ledger: SQL.
+        rebuilder: writes a shard from SQL.
+        owner: names this process in the lease; unique among processes.
+    """
+
+    def __init__(
+        self, client: Redis, ledger: RecoverableLedger, rebuilder: Rebuilder, owner: str
+    ) -> None:
+        self._client = client
+        self._ledger = ledger
+        self._rebuilder = rebuilder
+        self._owner = owner
+
+    async def cursor(self, shard: int) -> Cursor:
+        """The shard's cursor, made if this is its first start."""
+        return await self._ledger.create_cursor(shard)
+
+    async def recover(self, shard: int, seen: Cursor, *, rebuild: bool) -> Cursor | None:
+        """Bring the data set and SQL to one state under a new generation, not yet finished.
+
+        Returns:
+            The new cursor, or ``None`` while another process is at it.
+
+        Raises:
+            Recovering: overtaken on the way; look again.
+        """
+        cursor = await self._ledger.bump_generation(shard, seen.generation, self._owner, LEASE_MS)
+        if cursor is None:
+            return None
+        token = f"{cursor.generation}-{self._owner}"
+        seq = await self._take_over(shard, cursor, token)
+        logger.warning(
+            "shard %d: recovering as generation %d; log at %d, ledger at %d",
+            shard,
+            cursor.generation,
+            seq,
+            cursor.seq,
+        )
+        if seq >= 0 and not rebuild:
+            cursor = await self._drain(shard, cursor)
+        if rebuild or seq != cursor.seq:
+            logger.warning("shard %d: rebuilding at seq %d from SQL", shard, cursor.seq)
+            await self._rebuilder.rebuild(shard, cursor.seq, token, self._keep(shard, cursor))
+        await self._rebuilder.open(shard, token, cursor.generation)
+        return cursor
+
+    async def finish(self, shard: int, cursor: Cursor) -> None:
+        """Give the lease back: the shard is open."""
+        await self._ledger.finish_recovery(shard, cursor.generation, self._owner)
+
+    def _keep(self, shard: int, cursor: Cursor) -> KeepLease:
+        return KeepLease(self._ledger, shard, cursor.generation, self._owner)
+
+    async def _take_over(self, shard: int, cursor: Cursor, token: str) -> int:
+        text = script_source("takeover")
+        key = keys.shard_meta(shard)
+        with translated_failures():
+            sha = await self._client.script_load(text)
+            assert sha == sha1(text.encode()).hexdigest()
+            reply = await self._client.evalsha(sha, 1, key, cursor.generation, token)
+        if reply[0] != TakeoverStatus.TAKEN:
+            raise Recovering("a newer recovery has been here")
+        return int(reply[1])
+
+    async def _drain(self, shard: int, cursor: Cursor) -> Cursor:
+        """Apply the rest of the log. A log that can't be followed is left to the rebuild."""
+        log = ShardLog(self._client, shard)
+        keep = self._keep(shard, cursor)
+        try:
+            async for page in log.read_all(LOG_START, DRAIN_ENTRIES_MAX):
+                fresh = [entry for entry in page if entry.last_seq > cursor.seq]
+                if fresh:
+                    applied = await self._ledger.apply(cursor, fresh, draining=True)
+                    cursor = applied.cursor
+                    await keep.renew()
+        except (LogGap, MalformedEntry) as gap:
+            logger.error("shard %d: the log ends at seq %d: %s", shard, cursor.seq, gap)
+        return cursor
+
+
+class KeepLease:
+    """Renews the lease on the way through long work."""
+
+    def __init__(
+        self, ledger: RecoverableLedger, shard: int, generation: int, owner: str
+    ) -> None:
+        self._ledger = ledger
+        self._shard = shard
+        self._generation = generation
+        self._owner = owner
+
+    async def renew(self) -> None:
+        """Raises ``Recovering`` where the lease ran out and another process took over."""
+        kept = await self._ledger.renew_recovery(
+            self._shard, self._generation, self._owner, LEASE_MS
+        )
+        if not kept:
+            raise Recovering("another process has taken this recovery over")

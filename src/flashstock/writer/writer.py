@@ -1,0 +1,151 @@
+"""One ordered writer per shard folds the log into SQL, exactly once.
+
+The cursor in SQL decides everything: two writers on one shard are harmless, a writer killed
+anywhere loses nothing, and a writer that slept through a recovery finds its cursor moved.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Protocol
+
+from flashstock.errors import Unavailable
+from flashstock.hotpath.log import LOG_START, ShardLog
+from flashstock.ledger.apply import Applied, Cursor, CursorMoved, LogGap
+from flashstock.model.events import LogEntry
+
+logger = logging.getLogger(__name__)
+
+READ_ENTRIES_MAX: Final = 64
+"""Log entries in one read; each holds at most 128 events, so this bounds memory too."""
+BLOCK_MS: Final = 1_000
+RETRY_DELAY_MIN_S: Final = 0.05
+RETRY_DELAY_MAX_S: Final = 1.0
+
+
+class WritableLedger(Protocol):
+    """What the writer needs of SQL."""
+
+    async def cursor(self, shard: int) -> Cursor | None: ...
+
+    async def apply(self, cursor: Cursor, entries: Sequence[LogEntry]) -> Applied: ...
+
+
+class ShardWriter:
+    """Tails one shard's log and applies it.
+
+    Args:
+        shard: which one.
+        log: the shard's log.
+        ledger: SQL.
+        on_quarantine: called after events went to quarantine, to pause their pools.
+        on_gap: called when the log no longer holds what SQL still lacks: only a rebuild helps.
+        events_max: events in one transaction, at most (whole entries).
+        margin_entries: applied entries kept in the log, for reconciliation and slow readers.
+    """
+
+    def __init__(
+        self,
+        shard: int,
+        log: ShardLog,
+        ledger: WritableLedger,
+        *,
+        on_quarantine: Callable[[], Awaitable[None]],
+        on_gap: Callable[[int], None],
+        events_max: int,
+        margin_entries: int,
+    ) -> None:
+        self._shard = shard
+        self._log = log
+        self._ledger = ledger
+        self._on_quarantine = on_quarantine
+        self._on_gap = on_gap
+        self._events_max = events_max
+        self._margin_entries = margin_entries
+        self._stopping = False
+        self._applied_ids: deque[str] = deque()
+        self.events_applied = 0
+        self.transactions = 0
+
+    def stop(self) -> None:
+        """Ask ``run`` to end once the log is applied as far as it goes right now."""
+        self._stopping = True
+
+    async def run(self) -> None:
+        """Apply until ``stop``; survives every failure of either store by starting over."""
+        delay_s = RETRY_DELAY_MIN_S
+        while not self._stopping:
+            try:
+                await self._follow()
+                return
+            except CursorMoved:
+                logger.info("shard %d: the cursor moved; reading it again", self._shard)
+            except LogGap as gap:
+                logger.error("shard %d: %s; asking for a rebuild", self._shard, gap)
+                self._on_gap(self._shard)
+            except Unavailable as failure:
+                logger.warning("shard %d: %s; retrying in %.2f s", self._shard, failure, delay_s)
+            await asyncio.sleep(delay_s)
+            delay_s = min(delay_s * 2, RETRY_DELAY_MAX_S)
+
+    async def _follow(self) -> None:
+        cursor = await self._ledger.cursor(self._shard)
+        if cursor is None:
+            raise Unavailable(f"shard {self._shard} has not been opened yet")
+        self._applied_ids.clear()
+        # Stream ids are only a hint where to start: after a failover they may run backwards.
+        after = cursor.log_id or LOG_START
+        await self._log.announce(cursor.generation, cursor.seq)
+        while True:
+            block_ms = None if self._stopping else BLOCK_MS
+            entries = await self._log.read(
+                after, entries_max=READ_ENTRIES_MAX, block_ms=block_ms
+            )
+            if entries:
+                after = entries[-1].stream_id
+                cursor = await self._apply(cursor, entries)
+            elif self._stopping:
+                return
+            elif await self._log.seq() > cursor.seq:
+                # Something is there that the hint passes over.
+                entries = await self._log.read(LOG_START, entries_max=READ_ENTRIES_MAX)
+                after = LOG_START
+                if not entries or entries[0].seq > cursor.seq + 1:
+                    raise LogGap(f"the log does not hold seq {cursor.seq + 1}")
+
+    async def _apply(self, cursor: Cursor, entries: list[LogEntry]) -> Cursor:
+        for batch in self._transactions(entries):
+            if batch[-1].last_seq <= cursor.seq:
+                continue
+            applied = await self._ledger.apply(cursor, batch)
+            self.events_applied += applied.cursor.seq - cursor.seq
+            self.transactions += 1
+            cursor = applied.cursor
+            await self._log.announce(cursor.generation, cursor.seq)
+            if applied.quarantined:
+                logger.error("shard %d: quarantined seq %s", self._shard, applied.quarantined)
+                await self._on_quarantine()
+        self._applied_ids.extend(entry.stream_id for entry in entries)
+        await self._trim()
+        return cursor
+
+    def _transactions(self, entries: list[LogEntry]) -> list[list[LogEntry]]:
+        batches: list[list[LogEntry]] = [[]]
+        events = 0
+        for entry in entries:
+            if batches[-1] and events + entry.count > self._events_max:
+                batches.append([])
+                events = 0
+            batches[-1].append(entry)
+            events += entry.count
+        return batches
+
+    async def _trim(self) -> None:
+        if len(self._applied_ids) < self._margin_entries * 2:
+            return
+        while len(self._applied_ids) > self._margin_entries:
+            oldest = self._applied_ids.popleft()
+        await self._log.trim(oldest)
