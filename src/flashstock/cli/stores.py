@@ -1,0 +1,119 @@
+"""``flashstock reconcile`` and ``flashstock rebuild``: compare the stores, and mend Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from flashstock.cli.outcome import FAILED
+from flashstock.cli.settings import DataDir, settings_from
+
+if TYPE_CHECKING:
+    from flashstock.config import Settings
+
+JsonOutput = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run/--apply", help="Only say what would be done, or do it.")
+]
+DIFFERENCES_SHOWN: Final = 20
+
+
+def reconcile(
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Bring Redis back to what SQL says.")
+    ] = False,
+    dry_run: DryRun = True,
+    json_output: JsonOutput = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Compare Redis with SQL and check every invariant. Ends with 1 where one is broken.
+
+    Runs beside a running service, or on its stores while it is stopped.
+
+        flashstock reconcile
+
+        flashstock reconcile --json
+
+        flashstock reconcile --repair             # what would be mended
+
+        flashstock reconcile --repair --apply     # mend it
+    """
+
+    async def run(settings: Settings) -> dict[str, Any]:
+        from flashstock import bootstrap
+
+        report: dict[str, Any] = await bootstrap.reconcile(settings, repair=repair, dry_run=dry_run)
+        return report
+
+    result = _on_stores(run, data_dir)
+    _show(result, json_output)
+    if not result.get("ok", True):
+        raise typer.Exit(FAILED)
+
+
+def rebuild(
+    dry_run: DryRun = True,
+    json_output: JsonOutput = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Build Redis anew from SQL, under a new generation. The service answers 503 meanwhile.
+
+    flashstock rebuild             # what would be built
+
+    flashstock rebuild --apply
+    """
+
+    async def run(settings: Settings) -> dict[str, Any]:
+        from flashstock import bootstrap
+
+        report: dict[str, Any] = await bootstrap.rebuild(settings, dry_run=dry_run)
+        return report
+
+    _show(_on_stores(run, data_dir), json_output)
+
+
+def _on_stores(
+    run: Callable[[Settings], Awaitable[dict[str, Any]]], data_dir: Path | None
+) -> dict[str, Any]:
+    """Run on the stores of the settings, their schema up to date."""
+
+    async def prepared() -> dict[str, Any]:
+        from flashstock.embedded.stores import running_stores
+        from flashstock.ledger.migrate import upgrade
+
+        async with running_stores(settings_from(data_dir=data_dir)) as settings:
+            await upgrade(settings.ledger_url)
+            return await run(settings)
+
+    return asyncio.run(prepared())
+
+
+def _show(result: dict[str, Any], json_output: bool) -> None:
+    if json_output:
+        typer.echo(json.dumps(result, default=str))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    table = Table(show_header=False)
+    nested = {name: value for name, value in result.items() if isinstance(value, list | dict)}
+    for name, value in result.items():
+        if name not in nested:
+            table.add_row(name.replace("_", " "), str(value))
+    console.print(table)
+    for name, value in nested.items():
+        if isinstance(value, dict):
+            rows = [f"{part.replace('_', ' ')}: {held}" for part, held in value.items()]
+        else:
+            rows = [json.dumps(row, default=str) for row in value[:DIFFERENCES_SHOWN]]
+            rows += ["…"] if len(value) > DIFFERENCES_SHOWN else []
+        if rows:
+            console.print(f"[bold]{name.replace('_', ' ')}[/]")
+        for row in rows:
+            console.print(f"  {row}", markup=False, highlight=False)

@@ -1,0 +1,1 @@
+"""``flashstock serve``: starts the other processes, keeps them alive, ends them in order."""
