@@ -17,6 +17,7 @@ class AppliedTracker:
     """
 
     def __init__(self, shard_count: int, timeout_ms: int) -> None:
+        self.shard_count = shard_count
         self._generation = [""] * shard_count
         self._applied = [0] * shard_count
         self._waiting: list[list[tuple[int, int, asyncio.Future[None]]]] = [
@@ -77,4 +78,6 @@ class AppliedTracker:
             async with asyncio.timeout(self._timeout_s):
                 await future
         except TimeoutError:
-            raise Unavailable("the ledger did not commit in time; retry with the same key") from None
+            raise Unavailable(
+                "the ledger did not commit in time; retry with the same key"
+            ) from None

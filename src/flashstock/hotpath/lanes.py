@@ -35,7 +35,9 @@ class ReserveStore(Protocol):
         quantities: list[str],
     ) -> BatchReply: ...
 
-    async def known(self, pool_id: str, digests_max: int) -> tuple[int, frozenset[bytes]] | None: ...
+    async def known(
+        self, pool_id: str, digests_max: int
+    ) -> tuple[int, frozenset[bytes]] | None: ...
 
 
 class Verdicted(NamedTuple):
@@ -285,10 +287,14 @@ class Lanes:
         for pool in idle:
             del self._lanes[pool]
 
-    async def reserve(self, pool: str, digest: str, buyer: str, quantity: int) -> Verdicted:
-        """Decide one request: through the sold-out memory, or in the lane's next batch."""
+    def submit(
+        self, pool: str, digest: str, buyer: str, quantity: int
+    ) -> asyncio.Future[Verdicted]:
+        """Queue one request in its pool's lane (see ``Lane.submit``), or answer from memory."""
         lane = self.lane(pool)
         remembered = lane.sold_out(digest)
-        if remembered is not None:
-            return Verdicted(int(Verdict.SOLD_OUT), remembered, None)
-        return await lane.submit(digest, buyer, quantity)
+        if remembered is None:
+            return lane.submit(digest, buyer, quantity)
+        future: asyncio.Future[Verdicted] = asyncio.get_running_loop().create_future()
+        future.set_result(Verdicted(int(Verdict.SOLD_OUT), remembered, None))
+        return future

@@ -36,16 +36,14 @@ class HotStore:
     """All shards of one data set.
 
     A shard answers only while it is open: ``open_shard`` names the scripts of its generation,
-    and the first sign that the data set is another one (NOSCRIPT, FENCED) closes it again and
-    calls ``on_lost``.
+    and the first sign that the data set is another one (NOSCRIPT, FENCED) closes it again.
     """
 
-    def __init__(
-        self, client: Redis, shard_count: int, on_lost: Callable[[int], None] = lambda shard: None
-    ) -> None:
+    def __init__(self, client: Redis, shard_count: int) -> None:
         self.client = client
         self.shard_count = shard_count
-        self._on_lost = on_lost
+        self.on_lost: Callable[[int], None] = lambda shard: None
+        """Called with a shard whose data set turned out to be another one."""
         self._scripts: list[ScriptSet | None] = [None] * shard_count
         self._reserve_keys: dict[str, tuple[int, list[str]]] = {}
 
@@ -89,7 +87,7 @@ class HotStore:
         # A late answer of an old generation must not close the gate that was opened since.
         if self._scripts[shard] is scripts:
             self._scripts[shard] = None
-            self._on_lost(shard)
+            self.on_lost(shard)
 
     async def _call_pool(
         self, name: str, pool_id: str, arguments: Sequence[Any], digest: str = ""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha1
 from typing import Final
@@ -159,5 +158,3 @@ class Gate:
     async def _mark(self, shard: int, generation: int) -> None:
         with translated_failures():
             await self._client.script_load(marker_text(shard, str(generation)))
-
-

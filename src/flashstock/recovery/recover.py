@@ -41,7 +41,7 @@ class RecoverableLedger(Protocol):
     async def create_cursor(self, shard: int) -> Cursor: ...
 
     async def apply(
-        self, cursor: Cursor, entries: Sequence[LogEntry], *, draining: bool = False
+        self, cursor: Cursor, entries: Sequence[LogEntry], generation: int | None = None
     ) -> Applied: ...
 
     async def bump_generation(
@@ -132,7 +132,7 @@ class Recoverer:
             async for page in log.read_all(LOG_START, DRAIN_ENTRIES_MAX):
                 fresh = [entry for entry in page if entry.last_seq > cursor.seq]
                 if fresh:
-                    applied = await self._ledger.apply(cursor, fresh, draining=True)
+                    applied = await self._ledger.apply(cursor, fresh, fresh[0].generation)
                     cursor = applied.cursor
                     await keep.renew()
         except (LogGap, MalformedEntry) as gap:
@@ -143,9 +143,7 @@ class Recoverer:
 class KeepLease:
     """Renews the lease on the way through long work."""
 
-    def __init__(
-        self, ledger: RecoverableLedger, shard: int, generation: int, owner: str
-    ) -> None:
+    def __init__(self, ledger: RecoverableLedger, shard: int, generation: int, owner: str) -> None:
         self._ledger = ledger
         self._shard = shard
         self._generation = generation

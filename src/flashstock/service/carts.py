@@ -46,8 +46,11 @@ class _Line:
 
 
 class CartService:
-    """Holds carts. Within a shard a cart is decided in one atomic step; a cart that spans shards
-    is decided shard by shard, and what was taken is given back as soon as one refuses."""
+    """Holds carts.
+
+    Within a shard a cart is decided in one atomic step. A cart that spans shards is decided shard
+    by shard, and what was taken is given back as soon as one refuses.
+    """
 
     def __init__(
         self, store: HotStore, applied: AppliedTracker, reservations: ReservationService

@@ -237,5 +237,3 @@ def _parse(reservation_id: str) -> ReservationId:
             f"{reservation_id[:100]!r} is not a reservation id", reservation=reservation_id[:100]
         )
     return target
-
-

@@ -101,9 +101,7 @@ class ShardWriter:
         await self._log.announce(cursor.generation, cursor.seq)
         while True:
             block_ms = None if self._stopping else BLOCK_MS
-            entries = await self._log.read(
-                after, entries_max=READ_ENTRIES_MAX, block_ms=block_ms
-            )
+            entries = await self._log.read(after, entries_max=READ_ENTRIES_MAX, block_ms=block_ms)
             if entries:
                 after = entries[-1].stream_id
                 cursor = await self._apply(cursor, entries)

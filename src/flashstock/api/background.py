@@ -1,0 +1,82 @@
+"""What an API process does beside answering: stay open, hear of commits, know the keys."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final
+
+from redis.asyncio import Redis
+
+from flashstock.api.auth import REFRESH_INTERVAL_SECONDS, Keyring
+from flashstock.errors import FlashstockError
+from flashstock.hotpath.applied import AppliedTracker
+from flashstock.hotpath.log import follow_announcements
+from flashstock.ledger.queries import Queries
+from flashstock.recovery.gate import Gate
+
+logger = logging.getLogger(__name__)
+
+CURSOR_POLL_S: Final = 0.25
+"""An announcement can be missed; whoever waits hears of its commit this much later at most."""
+RETRY_DELAY_S: Final = 0.2
+
+
+class ApiBackground:
+    """The background tasks of one API process. ``start`` returns at once: until the gate is
+    open, requests are answered with ``recovering``.
+    """
+
+    def __init__(
+        self,
+        tailing: Redis,
+        queries: Queries,
+        applied: AppliedTracker,
+        gate: Gate,
+        keyring: Keyring,
+    ) -> None:
+        self._tailing = tailing
+        self._queries = queries
+        self._applied = applied
+        self._gate = gate
+        self._keyring = keyring
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Start every task."""
+        self._run(self._gate.open_all())
+        self._run(_forever(self._follow, RETRY_DELAY_S))
+        self._run(_forever(self._poll_cursors, CURSOR_POLL_S))
+        self._run(_forever(self._refresh_keys, REFRESH_INTERVAL_SECONDS))
+
+    async def stop(self) -> None:
+        """Cancel every task and wait for it."""
+        await self._gate.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks.append(asyncio.get_running_loop().create_task(work))
+
+    async def _follow(self) -> None:
+        await follow_announcements(self._tailing, self._applied.shard_count, self._applied.announce)
+
+    async def _poll_cursors(self) -> None:
+        if self._applied.waiting():
+            for cursor in await self._queries.cursors():
+                self._applied.announce(cursor.shard, str(cursor.generation), cursor.seq)
+
+    async def _refresh_keys(self) -> None:
+        await self._keyring.refresh_or_keep(self._queries)
+
+
+async def _forever(work: Callable[[], Awaitable[None]], pause_s: float) -> None:
+    """Repeat; a store that is away is somebody else's alarm."""
+    while True:
+        try:
+            await work()
+        except FlashstockError as failure:
+            logger.debug("background work failed: %s", failure)
+        await asyncio.sleep(pause_s)

@@ -1,0 +1,221 @@
+"""The composition root: the one place that names concrete classes and wires them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import socket
+import time
+from dataclasses import dataclass
+from typing import Any, Final
+
+from redis.asyncio import Redis
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from flashstock.api.app import ASGIApplication, build_app
+from flashstock.api.auth import Keyring
+from flashstock.api.background import ApiBackground
+from flashstock.api.services import Services
+from flashstock.config import Settings, parse_receipt_keys
+from flashstock.errors import ConfigurationError
+from flashstock.hotpath.applied import AppliedTracker
+from flashstock.hotpath.connection import connect, connect_for_tailing
+from flashstock.hotpath.lanes import Lanes
+from flashstock.hotpath.log import ShardLog
+from flashstock.hotpath.store import HotStore
+from flashstock.ledger.apply import Ledger
+from flashstock.ledger.engine import create_engine
+from flashstock.ledger.queries import Queries
+from flashstock.model.receipts import ReceiptSigner
+from flashstock.reconcile.reconciler import Reconciler
+from flashstock.recovery.gate import Gate
+from flashstock.recovery.rebuild import Rebuilder
+from flashstock.recovery.recover import Recoverer
+from flashstock.service.carts import CartService
+from flashstock.service.pools import PoolService
+from flashstock.service.reservations import ReservationService
+from flashstock.writer.process import WriterProcess
+from flashstock.writer.quarantine import QuarantinePauser
+from flashstock.writer.sweeper import Sweeper
+from flashstock.writer.writer import ShardWriter
+
+SECRET_BYTES: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """What is drawn once, at the first start, and kept in SQL: all processes share it."""
+
+    order: bytes
+    signer: ReceiptSigner
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """One process's connections. Nothing is opened before it is used."""
+
+    engine: AsyncEngine
+    client: Redis
+    tailing: Redis
+    queries: Queries
+    ledger: Ledger
+    store: HotStore
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self.client.aclose()
+        await self.tailing.aclose()
+        await self.engine.dispose()
+
+
+def now_ms() -> int:
+    """This machine's clock, for what no script decides."""
+    return time.time_ns() // 1_000_000
+
+
+async def load_secrets(settings: Settings) -> Secrets:
+    """Read the secrets, drawing them at the first start.
+
+    Raises:
+        ConfigurationError: the data was made for another number of shards.
+    """
+    engine = create_engine(settings.ledger_url)
+    try:
+        queries = Queries(engine)
+        shards = await queries.put_setting_once("shard_count", str(settings.shard_count))
+        if shards != str(settings.shard_count):
+            raise ConfigurationError(
+                f"FLASHSTOCK_SHARD_COUNT: {settings.shard_count}, but this ledger was made for"
+                f" {shards}; the number is fixed at the first start"
+            )
+        order = await queries.put_setting_once("order_secret", secrets.token_hex(SECRET_BYTES))
+        drawn = await queries.put_setting_once(
+            "receipt_keys", f"k1:{secrets.token_hex(SECRET_BYTES)}"
+        )
+    finally:
+        await engine.dispose()
+    text = settings.receipt_keys.get_secret_value() if settings.receipt_keys else drawn
+    keys = parse_receipt_keys(text)
+    return Secrets(bytes.fromhex(order), ReceiptSigner(dict(keys), current=keys[0][0]))
+
+
+def build_stores(settings: Settings, order_secret: bytes) -> Stores:
+    """Connect one process. The caller closes what it gets."""
+    if settings.redis_url is None:
+        raise ConfigurationError("FLASHSTOCK_REDIS_URL: is missing; `flashstock serve` embeds one")
+    engine = create_engine(settings.ledger_url)
+    client = connect(settings.redis_url, timeout_ms=settings.redis_timeout_ms)
+    tailing = connect_for_tailing(settings.redis_url, timeout_ms=settings.redis_timeout_ms)
+    return Stores(
+        engine,
+        client,
+        tailing,
+        Queries(engine),
+        Ledger(engine, order_secret, now_ms),
+        HotStore(client, settings.shard_count),
+    )
+
+
+def build_gate(settings: Settings, stores: Stores, applied: AppliedTracker | None) -> Gate:
+    """The gate of one process, which the store tells when its data set is lost."""
+    retention_ms = retention_ms_of(settings)
+    owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+    rebuilder = Rebuilder(stores.client, stores.queries, now_ms, retention_ms=retention_ms)
+    recoverer = Recoverer(stores.client, stores.ledger, rebuilder, owner)
+    gate = Gate(stores.store, stores.client, recoverer, applied, retention_ms=retention_ms)
+    stores.store.on_lost = gate.lost
+    return gate
+
+
+def retention_ms_of(settings: Settings) -> int:
+    """How long an ended reservation stays known to the hot path."""
+    return settings.retention_hours * 3_600_000
+
+
+def build_services(settings: Settings, loaded: Secrets) -> Services:
+    """Everything one API process works with."""
+    stores = build_stores(settings, loaded.order)
+    applied = AppliedTracker(settings.shard_count, settings.applied_timeout_ms)
+    gate = build_gate(settings, stores, applied)
+    lanes = Lanes(
+        stores.store,
+        applied,
+        batch_max=settings.lane_batch_max,
+        pending_max=settings.lane_pending_max,
+        backlog_events_max=settings.backlog_events_max,
+        sold_out_stale_ms=settings.sold_out_stale_ms,
+        clock=time.monotonic,
+    )
+    reservations = ReservationService(stores.store, applied, stores.queries, loaded.order)
+    admin_key = settings.admin_key.get_secret_value() if settings.admin_key else None
+    keyring = Keyring(admin_key, open_mode=settings.may_run_open)
+    background = ApiBackground(stores.tailing, stores.queries, applied, gate, keyring)
+
+    async def stop() -> None:
+        await background.stop()
+        await stores.close()
+
+    return Services(
+        settings=settings,
+        store=stores.store,
+        applied=applied,
+        lanes=lanes,
+        pools=PoolService(stores.store, applied),
+        reservations=reservations,
+        carts=CartService(stores.store, applied, reservations),
+        queries=stores.queries,
+        signer=loaded.signer,
+        keyring=keyring,
+        reconciliation=Reconciler(stores.store, stores.queries),
+        start=background.start,
+        stop=stop,
+    )
+
+
+def create_app(settings: Settings) -> ASGIApplication:
+    """The ASGI application of one API worker. Not to be called inside a running event loop."""
+    return build_app(build_services(settings, asyncio.run(load_secrets(settings))))
+
+
+async def run_writer(settings: Settings) -> None:
+    """The writer and sweeper process: runs until SIGTERM or SIGINT, then drains the log.
+
+    Raises:
+        ConfigurationError: a store is set up so that the promises can't be kept.
+    """
+    loaded = await load_secrets(settings)
+    stores = build_stores(settings, loaded.order)
+    gate = build_gate(settings, stores, None)
+    pauser = QuarantinePauser(stores.queries, stores.store)
+    writers = [
+        ShardWriter(
+            shard,
+            ShardLog(stores.tailing, shard),
+            stores.ledger,
+            on_quarantine=pauser.wake,
+            on_gap=gate.rebuild,
+            events_max=settings.writer_batch_events_max,
+            margin_entries=settings.log_margin_entries,
+        )
+        for shard in range(settings.shard_count)
+    ]
+    sweeper = Sweeper(stores.store, settings.sweep_interval_ms)
+    try:
+        await WriterProcess(stores.engine, stores.client, gate, writers, sweeper, pauser).run()
+    finally:
+        await stores.close()
+
+
+async def reconcile(settings: Settings, *, repair: bool, dry_run: bool) -> dict[str, Any]:
+    """The reconciliation report, or what a repair did (or would do)."""
+    loaded = await load_secrets(settings)
+    stores = build_stores(settings, loaded.order)
+    gate = build_gate(settings, stores, None)
+    try:
+        await gate.open_all()
+        reconciler = Reconciler(stores.store, stores.queries)
+        return await (reconciler.repair(dry_run=dry_run) if repair else reconciler.report())
+    finally:
+        await gate.stop()
+        await stores.close()

@@ -1,0 +1,95 @@
+"""The writer process: all writers, the sweeper and the pauser in one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Sequence
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from flashstock.errors import ConfigurationError, Unavailable
+from flashstock.hotpath.connection import translated_failures
+from flashstock.ledger.engine import check_durability
+from flashstock.recovery.gate import Gate
+from flashstock.writer.quarantine import QuarantinePauser
+from flashstock.writer.sweeper import Sweeper
+from flashstock.writer.writer import ShardWriter
+
+logger = logging.getLogger(__name__)
+
+
+class WriterProcess:
+    """Runs until SIGTERM or SIGINT, then applies what is in the log and ends."""
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        client: Redis,
+        gate: Gate,
+        writers: Sequence[ShardWriter],
+        sweeper: Sweeper,
+        pauser: QuarantinePauser,
+    ) -> None:
+        self._engine = engine
+        self._client = client
+        self._gate = gate
+        self._writers = writers
+        self._sweeper = sweeper
+        self._pauser = pauser
+
+    async def run(self) -> None:
+        """Raises ``ConfigurationError`` where a store can't keep what we promise."""
+        stopping = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stopping.set)
+        opening = asyncio.create_task(self._gate.open_all())
+        if not await _first(opening, stopping):
+            opening.cancel()
+            return
+        await self._check_promises()
+        pausing = asyncio.create_task(self._pauser.run())
+        writing = [asyncio.create_task(writer.run()) for writer in self._writers]
+        sweeping = asyncio.create_task(self._sweeper.run())
+        logger.info("writing %d shard(s)", len(writing))
+        await _first(asyncio.gather(*writing, sweeping), stopping)
+
+        self._sweeper.stop()
+        await sweeping
+        for writer in self._writers:
+            writer.stop()
+        await asyncio.gather(*writing)
+        pausing.cancel()
+        await self._gate.stop()
+        logger.info("the log is applied; ending")
+
+    async def _check_promises(self) -> None:
+        for finding in await check_durability(self._engine):
+            logger.warning("DURABILITY AT RISK: %s", finding)
+        try:
+            with translated_failures():
+                policy = await self._client.config_get("maxmemory-policy")
+        except (ResponseError, Unavailable):
+            logger.warning("CONFIG GET is not allowed: the eviction policy is unknown")
+            return
+        found = policy.get("maxmemory-policy", "noeviction")
+        if found not in ("noeviction", b"noeviction"):
+            raise ConfigurationError(
+                f"maxmemory-policy is {found}: Redis would evict reservations; set noeviction"
+            )
+
+
+async def _first(work: asyncio.Future[Any], stop: asyncio.Event) -> bool:
+    """Wait for the work or the signal; ``True`` if the work came first (its failure is raised)."""
+    stopped = asyncio.ensure_future(stop.wait())
+    done, _ = await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if work in done:
+        work.result()
+        return True
+    return False
