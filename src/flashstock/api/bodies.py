@@ -1,0 +1,123 @@
+"""What the service answers, as plain values that ``orjson`` writes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from flashstock.errors import (
+    BuyerLimit,
+    FlashstockError,
+    IdempotencyMismatch,
+    NotStarted,
+    SoldOut,
+    UnknownPool,
+)
+from flashstock.hotpath.replies import BatchReply
+from flashstock.hotpath.scripts import Verdict
+from flashstock.model.receipts import ReceiptSigner
+from flashstock.service.carts import VERDICT_REFUSALS, CartAnswer
+from flashstock.service.views import PoolView, ReservationView
+
+
+def format_time(time_ms: int) -> str:
+    """RFC 3339, UTC, milliseconds: ``2026-11-22T03:00:00.123Z``."""
+    seconds, milliseconds = divmod(time_ms, 1_000)
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds:03d}Z"
+
+
+def _time_or_none(time_ms: int) -> str | None:
+    """A rule's time; 0 means that there is no bound."""
+    return format_time(time_ms) if time_ms else None
+
+
+def receipt_stamp(deadline_ms: int, generation: str | int, seq: int) -> str:
+    """The part of a receipt that a whole batch shares."""
+    return f"{deadline_ms}\t{generation}\t{seq}"
+
+
+def reservation_body(view: ReservationView, signer: ReceiptSigner) -> dict[str, Any]:
+    """One reservation. The same record gives the same body to the letter, receipt included."""
+    record = view.record
+    stamp = receipt_stamp(record.deadline_ms, record.generation, record.seq)
+    body: dict[str, Any] = {
+        "id": view.id,
+        "pool": record.pool,
+        "buyer": record.buyer,
+        "quantity": record.quantity,
+        "state": view.state.value,
+        "expires_at": format_time(record.deadline_ms),
+        "receipt": signer.sign(view.id, record.buyer, record.quantity, stamp),
+    }
+    if record.payment_ref:
+        body["payment_ref"] = record.payment_ref
+        body["order_no"] = view.order_no
+        body["returned"] = record.returned
+    return body
+
+
+def pool_body(view: PoolView) -> dict[str, Any]:
+    """A pool's rules and where its units are."""
+    rules, counters = view.rules, view.counters
+    return {
+        "id": view.id,
+        "sku": rules.sku,
+        "state": rules.state.value,
+        "total": counters.total,
+        "available": counters.available,
+        "held": counters.held,
+        "sold": counters.sold,
+        "locked": counters.locked,
+        "per_buyer_limit": rules.per_buyer_limit or None,
+        "hold_seconds": rules.hold_ms // 1_000,
+        "starts_at": _time_or_none(rules.starts_at_ms),
+        "ends_at": _time_or_none(rules.ends_at_ms),
+        "durability": rules.durability.value,
+        "waves": [
+            {"at": format_time(wave.at_ms), "quantity": wave.quantity} for wave in rules.waves
+        ],
+    }
+
+
+def cart_body(answer: CartAnswer, signer: ReceiptSigner) -> dict[str, Any]:
+    """A cart and its reservations, in the order its pools were asked for."""
+    return {
+        "id": answer.id,
+        "buyer": answer.buyer,
+        "reservations": [reservation_body(view, signer) for view in answer.reservations],
+    }
+
+
+def refusal_of(verdict: int, pool: str, batch: BatchReply) -> FlashstockError:
+    """What to tell the sender of an item that was refused: with what a shop's page needs.
+
+    Args:
+        verdict: any ``Verdict`` but HELD and REPLAYED.
+        pool: the pool that was asked for.
+        batch: the reply that the verdict came in.
+    """
+    kind = VERDICT_REFUSALS[Verdict(verdict)]
+    if kind is SoldOut:
+        detail = (
+            f"{batch.available} units are left" if batch.available else "nothing is left right now"
+        )
+        wait_ms = batch.next_wave_ms - batch.now_ms if batch.next_wave_ms else None
+        return SoldOut(detail, pool=pool, available=batch.available, retry_after_ms=wait_ms)
+    if kind is BuyerLimit:
+        limit = batch.per_buyer_limit
+        detail = f"a buyer may hold and buy at most {limit} units of this pool"
+        return BuyerLimit(detail, pool=pool, available=batch.available, per_buyer_limit=limit)
+    if kind is NotStarted:
+        return NotStarted(
+            f"the sale starts at {format_time(batch.starts_at_ms)}",
+            pool=pool,
+            available=batch.available,
+            starts_at=format_time(batch.starts_at_ms),
+            retry_after_ms=max(0, batch.starts_at_ms - batch.now_ms),
+        )
+    if kind is UnknownPool:
+        return UnknownPool(f"there is no pool {pool!r}", pool=pool)
+    if kind is IdempotencyMismatch:
+        return IdempotencyMismatch(pool=pool)
+    return kind(pool=pool, available=batch.available)
