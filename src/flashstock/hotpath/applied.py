@@ -78,6 +78,4 @@ class AppliedTracker:
             async with asyncio.timeout(self._timeout_s):
                 await future
         except TimeoutError:
-            raise Unavailable(
-                "the ledger did not commit in time; retry with the same key"
-            ) from None
+            raise Unavailable("the ledger did not commit in time") from None

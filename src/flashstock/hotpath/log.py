@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Final
+from typing import Any, Final
 
 from redis.asyncio import Redis
 
@@ -51,7 +51,9 @@ class ShardLog:
     ) -> list[LogEntry]:
         """Entries after a stream id, oldest first; waits up to ``block_ms`` for the first."""
         with translated_failures():
-            answer = await self._client.xread({self._key: after}, count=entries_max, block=block_ms)
+            answer: Any = await self._client.xread(
+                {self._key: after}, count=entries_max, block=block_ms
+            )
         if not answer:
             return []
         return [decode_entry(self._shard, stream_id, fields) for stream_id, fields in answer[0][1]]

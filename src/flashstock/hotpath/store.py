@@ -42,7 +42,7 @@ class HotStore:
     def __init__(self, client: Redis, shard_count: int) -> None:
         self.client = client
         self.shard_count = shard_count
-        self.on_lost: Callable[[int], None] = lambda shard: None
+        self.on_lost: Callable[[int], None] | None = None
         """Called with a shard whose data set turned out to be another one."""
         self._scripts: list[ScriptSet | None] = [None] * shard_count
         self._reserve_keys: dict[str, tuple[int, list[str]]] = {}
@@ -87,7 +87,8 @@ class HotStore:
         # A late answer of an old generation must not close the gate that was opened since.
         if self._scripts[shard] is scripts:
             self._scripts[shard] = None
-            self.on_lost(shard)
+            if self.on_lost is not None:
+                self.on_lost(shard)
 
     async def _call_pool(
         self, name: str, pool_id: str, arguments: Sequence[Any], digest: str = ""

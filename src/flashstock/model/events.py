@@ -371,7 +371,7 @@ def _encoded(event: Event) -> tuple[str, tuple[object, ...]]:
             return "extended", (event.digest, event.deadline_ms)
         case Returned():
             counts = (event.quantity, event.returned, int(event.complete))
-            return "returned", (event.digest, *counts)
+            return "returned", (event.digest, *counts, event.command, event.requested)
         case Adjusted():
             return "adjusted", (event.total_delta, event.locked_delta, event.command)
         case WaveReleased():

@@ -59,4 +59,4 @@ def _permute(secret: bytes, value: int, width: int) -> int:
         message = b"%d/%d/%d" % (width, number, right)
         mixed = int.from_bytes(hmac.digest(secret, message, "sha256")[:8], "big")
         left, right = right, (left + mixed) % moduli[number % 2]
-    return left * moduli[1] + right
+    return int(left * moduli[1] + right)

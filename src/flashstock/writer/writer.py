@@ -142,8 +142,9 @@ class ShardWriter:
         return batches
 
     async def _trim(self) -> None:
-        if len(self._applied_ids) < self._margin_entries * 2:
+        # Twice the margin before anything is dropped: one XTRIM for many entries.
+        if len(self._applied_ids) <= self._margin_entries * 2:
             return
-        while len(self._applied_ids) > self._margin_entries:
-            oldest = self._applied_ids.popleft()
-        await self._log.trim(oldest)
+        while len(self._applied_ids) > self._margin_entries + 1:
+            self._applied_ids.popleft()
+        await self._log.trim(self._applied_ids[0])
