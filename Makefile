@@ -9,7 +9,8 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= python3.13 python3.12 python3.11 python3
 # Passed on to the command of the target: `make serve ARGS="--port 9000"`.
 ARGS ?=
-# Test processes. Each starts its own Valkey and PostgreSQL, and only if a test asks for them.
+# Test processes; 0 runs the tests in pytest itself. Each starts its own Valkey and PostgreSQL, and
+# only if a test asks for them.
 JOBS ?= 2
 
 BIN := .venv/bin
