@@ -1,0 +1,318 @@
+"""What a caller may send, field by field: strict types, known names only, bounds on everything.
+
+The models serve FastAPI, the OpenAPI document, and the wording of every complaint. The lean
+routes read with ``requests``, which accepts exactly the same.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+
+from flashstock.api.auth import KEY_NAME_PATTERN, RESERVED_NAMES, Role
+from flashstock.errors import InvalidRequest
+from flashstock.model import rules
+from flashstock.model.ids import POOL_ID_PATTERN
+from flashstock.model.states import Durability
+
+NO_CONTROL_CHARACTERS: Final = r"^[^\x00-\x1f\x7f-\x9f]+$"
+"""Packed records and log payloads separate fields with control characters."""
+PRINTABLE_ASCII: Final = r"^[\x20-\x7e]+$"
+_RFC_3339: Final = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?"
+    r"([Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def parse_time(value: object) -> int:
+    """Milliseconds since the epoch of an RFC 3339 time with an offset; finer digits are cut.
+
+    Raises ``ValueError`` with words for the caller.
+    """
+    if not isinstance(value, str) or _RFC_3339.fullmatch(value) is None:
+        raise ValueError("must be an RFC 3339 time with an offset, like 2026-11-22T03:00:00.000Z")
+    try:
+        moment = datetime.fromisoformat(value.upper())
+        since = moment - _EPOCH
+    except (ValueError, OverflowError) as problem:
+        raise ValueError(f"is not a time: {problem}") from None
+    time_ms = since.days * 86_400_000 + since.seconds * 1_000 + since.microseconds // 1_000
+    if not 0 < time_ms <= rules.TIME_MS_MAX:
+        raise ValueError("must lie between the years 1970 and 2286")
+    return time_ms
+
+
+PoolId = Annotated[str, Field(pattern=POOL_ID_PATTERN, examples=["campaign-1"])]
+Buyer = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=rules.BUYER_LENGTH_MAX,
+        pattern=NO_CONTROL_CHARACTERS,
+        examples=["buyer-42"],
+        description="Who the units are for, in the shop's own terms.",
+    ),
+]
+Sku = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=rules.SKU_LENGTH_MAX,
+        pattern=NO_CONTROL_CHARACTERS,
+        examples=["85123A"],
+    ),
+]
+PaymentRef = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=rules.PAYMENT_REF_LENGTH_MAX,
+        pattern=NO_CONTROL_CHARACTERS,
+        examples=["pay-9001"],
+        description="The payment's reference; one confirms at most one reservation.",
+    ),
+]
+Quantity = Annotated[int, Field(ge=1, le=rules.QUANTITY_MAX, examples=[1])]
+PoolQuantity = Annotated[int, Field(ge=0, le=rules.POOL_QUANTITY_MAX, examples=[500])]
+Delta = Annotated[int, Field(ge=-rules.POOL_QUANTITY_MAX, le=rules.POOL_QUANTITY_MAX)]
+HoldSeconds = Annotated[int, Field(ge=1, le=rules.HOLD_SECONDS_MAX)]
+IdempotencyKey = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=rules.IDEMPOTENCY_KEY_LENGTH_MAX,
+        pattern=PRINTABLE_ASCII,
+        examples=["order-2026-000017"],
+    ),
+]
+Time = Annotated[
+    int,
+    BeforeValidator(parse_time),
+    WithJsonSchema(
+        {"type": "string", "format": "date-time", "examples": ["2026-11-22T03:00:00.000Z"]}
+    ),
+]
+
+
+class Body(BaseModel):
+    """Nothing is converted, nothing unknown is passed over."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class NothingBody(Body):
+    """A body that says nothing: ``{}``, or none at all."""
+
+
+class ReservationRequest(Body):
+    """Units of one pool for one buyer."""
+
+    pool: PoolId
+    buyer: Buyer
+    quantity: Quantity
+
+
+class BatchItem(Body):
+    """A reservation with the idempotency key of its own."""
+
+    idempotency_key: IdempotencyKey
+    pool: PoolId
+    buyer: Buyer
+    quantity: Quantity
+
+
+class BatchRequest(Body):
+    """Reservations that are decided independently of each other."""
+
+    items: Annotated[list[BatchItem], Field(min_length=1, max_length=rules.BATCH_ITEMS_MAX)]
+
+
+class ConfirmRequest(Body):
+    payment_ref: PaymentRef
+
+
+class ExtendRequest(Body):
+    """The deadline moves to ``seconds`` from now, never to an earlier moment."""
+
+    seconds: Annotated[HoldSeconds, Field(examples=[600])]
+
+
+class ReturnRequest(Body):
+    """Units of a sale that come back; all that are left where no number is given."""
+
+    quantity: Quantity | None = None
+
+
+class CartLineRequest(Body):
+    pool: PoolId
+    quantity: Quantity
+
+
+class CartRequest(Body):
+    """Several pools for one buyer, all or nothing. The same pool twice is added up first."""
+
+    buyer: Buyer
+    lines: Annotated[list[CartLineRequest], Field(min_length=1, max_length=rules.CART_LINES_MAX)]
+
+    @field_validator("lines", mode="after")
+    @classmethod
+    def _sums_within_bounds(cls, lines: list[CartLineRequest]) -> list[CartLineRequest]:
+        sums: Counter[str] = Counter()
+        for line in lines:
+            sums[line.pool] += line.quantity
+        for pool, quantity in sums.items():
+            if quantity > rules.QUANTITY_MAX:
+                raise ValueError(
+                    f"the lines of {pool!r} add up to {quantity}, more than {rules.QUANTITY_MAX}"
+                )
+        return lines
+
+
+class WaveRequest(Body):
+    """Units that are withheld until ``at``."""
+
+    at: Time
+    quantity: Annotated[int, Field(ge=1, le=rules.POOL_QUANTITY_MAX, examples=[100])]
+
+
+class PoolRequest(Body):
+    """A pool to create. Repeating the request with the same settings changes nothing."""
+
+    id: PoolId
+    sku: Sku
+    quantity: PoolQuantity
+    per_buyer_limit: Annotated[int, Field(ge=1, le=rules.POOL_QUANTITY_MAX)] | None = None
+    hold_seconds: HoldSeconds | None = Field(
+        default=None, description=f"How long a hold lasts; {rules.HOLD_SECONDS_DEFAULT} by default."
+    )
+    starts_at: Time | None = None
+    ends_at: Time | None = None
+    durability: Annotated[Durability, Field(strict=False)] | None = Field(
+        default=None,
+        description="When a hold is acknowledged: once it is committed in SQL (`ledger`, the"
+        " default), or once the script has run (`fast`).",
+    )
+    waves: Annotated[list[WaveRequest], Field(max_length=rules.WAVES_MAX)] | None = None
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.starts_at and self.ends_at and self.ends_at <= self.starts_at:
+            raise ValueError("ends_at must be later than starts_at")
+        waves = self.waves or []
+        if len({wave.at for wave in waves}) < len(waves):
+            raise ValueError("waves: two of them have the same time; add them up")
+        if self.ends_at is not None and any(wave.at >= self.ends_at for wave in waves):
+            raise ValueError("waves: one comes when the sale has ended")
+        if sum(wave.quantity for wave in waves) > self.quantity:
+            raise ValueError("waves: they release more units than the pool has")
+        return self
+
+    def pool_rules(self) -> rules.PoolRules:
+        """The rules it asks for, defaults filled in, waves in order of time."""
+        seconds = self.hold_seconds or rules.HOLD_SECONDS_DEFAULT
+        waves = sorted(self.waves or [], key=lambda wave: wave.at)
+        return rules.PoolRules(
+            sku=self.sku,
+            per_buyer_limit=self.per_buyer_limit or 0,
+            hold_ms=seconds * 1_000,
+            starts_at_ms=self.starts_at or 0,
+            ends_at_ms=self.ends_at or 0,
+            durability=self.durability or Durability.LEDGER,
+            waves=tuple(rules.Wave(wave.at, wave.quantity) for wave in waves),
+        )
+
+
+class AdjustRequest(Body):
+    """Units to add (or, negative, to take back), and units to lock (or unlock)."""
+
+    delta: Annotated[Delta, Field(examples=[50])] = 0
+    lock_delta: Annotated[Delta, Field(examples=[0])] = 0
+
+    @model_validator(mode="after")
+    def _changes_something(self) -> Self:
+        if not self.delta and not self.lock_delta:
+            raise ValueError("delta or lock_delta must be other than 0")
+        return self
+
+
+class RepairRequest(Body):
+    """Bring Redis back to what SQL says; only shows what would be written unless told."""
+
+    dry_run: bool = True
+
+
+class KeyRequest(Body):
+    """An API key to make. A name is used once, also after its key was revoked."""
+
+    name: Annotated[str, Field(pattern=KEY_NAME_PATTERN, examples=["shop"])]
+    role: Annotated[Role, Field(strict=False)]
+
+    @field_validator("name", mode="after")
+    @classmethod
+    def _not_reserved(cls, name: str) -> str:
+        if name in RESERVED_NAMES:
+            raise ValueError(f"{name!r} is reserved")
+        return name
+
+
+def invalid_request(problems: Sequence[Mapping[str, Any]]) -> InvalidRequest:
+    """Pydantic's findings, for the caller: which field, and what is wrong with it."""
+    errors = [
+        {"field": _field_name(found["loc"]), "problem": _sentence(found)} for found in problems[:20]
+    ]
+    first = errors[0]
+    where = f"{first['field']}: " if first["field"] else ""
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return InvalidRequest(f"{where}{first['problem']}{more}", errors=errors)
+
+
+def _field_name(location: Sequence[str | int]) -> str:
+    """``("body", "items", 0, "pool")`` → ``items[0].pool``."""
+    name = ""
+    for part in location[1:]:
+        if isinstance(part, int):
+            name += f"[{part}]"
+        else:
+            name += f".{part[:64]}" if name else part[:64]
+    return name
+
+
+def _sentence(found: Mapping[str, Any]) -> str:
+    """Pydantic's message as a predicate of the field's name."""
+    kind = found["type"]
+    if kind == "string_pattern_mismatch":
+        return _PATTERN_WORDS[found["ctx"]["pattern"]]
+    if kind in _KIND_WORDS:
+        return _KIND_WORDS[kind]
+    text = str(found["msg"]).removeprefix("Value error, ")
+    return _SUBJECT.sub("must ", text)
+
+
+_SUBJECT: Final = re.compile(r"^(Input|String|List|Value) should ")
+_KIND_WORDS: Final = {
+    "missing": "is required",
+    "extra_forbidden": "is not known here",
+    "model_type": "must be an object",
+    "model_attributes_type": "must be an object",
+    "dict_type": "must be an object",
+}
+_PATTERN_WORDS: Final = {
+    NO_CONTROL_CHARACTERS: "must not hold control characters",
+    PRINTABLE_ASCII: "must hold printable ASCII characters only",
+    POOL_ID_PATTERN: "must be 1 to 64 of A-Z a-z 0-9 . _ - and begin with a letter or digit",
+    KEY_NAME_PATTERN: "must be 1 to 64 of A-Z a-z 0-9 . _ - and begin with a letter or digit",
+}
