@@ -40,7 +40,7 @@ if record.state == 'h' then
 elseif record.state == 'e' then
   if available < quantity then
     local units = release_expired(pool_id, { reservations = KEYS[4], deadlines = KEYS[5],
-      buyers = KEYS[6], retired = KEYS[7] }, 2)
+      buyers = KEYS[6], retired = KEYS[7] }, RECLAIM_BATCHES_MAX, quantity - available)
     available, held = available + units, held - units
   end
   local limit = tonumber(pool[4])

@@ -19,17 +19,19 @@ if not pool[1] then
   return { -2 }
 end
 local seq_before = seq
-local released, next_due_ms = release_due_waves(pool_id, KEYS[3], pool[4])
+local released, next_due_ms = release_due_waves(pool_id, KEYS[3], pool[4], tonumber(pool[3]))
 local keys = { reservations = KEYS[4], deadlines = KEYS[5], buyers = KEYS[6], retired = KEYS[7] }
-local units = release_expired(pool_id, keys, tonumber(ARGV[2]))
+local units = release_expired(pool_id, keys, tonumber(ARGV[2]), math.huge)
 
--- Forget records whose retention is over. A hold that was extended lives under another member.
+-- Forget records whose retention is over. One that was extended waits for its own member: the
+-- deadline it stands at now counts, also where it has ended since.
 local forgotten = call('ZRANGEBYSCORE', KEYS[7], '-inf', now, 'LIMIT', 0, tonumber(ARGV[2]))
 for _, batch in ipairs(forgotten) do
   local digests, ended = batch_digests(batch), {}
   local records = call('HMGET', KEYS[4], unpack(digests))
   for index, digest in ipairs(digests) do
-    if records[index] and string.byte(records[index]) ~= 104 then -- 'h'
+    local record = records[index] and parse_record(records[index])
+    if record and record.state ~= 'h' and record.deadline_ms + RETENTION_MS <= now then
       ended[#ended + 1] = digest
     end
   end

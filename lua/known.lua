@@ -11,14 +11,25 @@ local grants = call('HGET', KEYS[2], 'grants')
 if not grants then
   return { -2 }
 end
--- A batch has one digest at least, so this bounds the reply before it is read.
-if call('ZCARD', KEYS[3]) + call('ZCARD', KEYS[4]) > tonumber(ARGV[1]) then
-  return { 1 }
-end
-local answer = { 0, now, tonumber(grants) }
+local PAGE = 100
+local length_max = tonumber(ARGV[1]) * 16
+local answer, length = { 0, now, tonumber(grants) }, 0
 for _, waiting in ipairs({ KEYS[3], KEYS[4] }) do
-  for _, batch in ipairs(call('ZRANGE', waiting, 0, -1)) do
-    answer[#answer + 1] = batch
+  -- A batch has one digest at least: most pools that are too large are refused unread.
+  if call('ZCARD', waiting) > tonumber(ARGV[1]) then
+    return { 1 }
   end
+  local first = 0
+  repeat
+    local batches = call('ZRANGE', waiting, first, first + PAGE - 1)
+    for _, batch in ipairs(batches) do
+      answer[#answer + 1] = batch
+      length = length + #batch
+    end
+    if length > length_max then
+      return { 1 }
+    end
+    first = first + PAGE
+  until #batches < PAGE
 end
 return answer

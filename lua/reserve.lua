@@ -31,14 +31,14 @@ local starts_at_ms, ends_at_ms = tonumber(pool[6]), tonumber(pool[7])
 local grants = tonumber(pool[11])
 local seq_before = seq
 
-local released, next_wave_ms = release_due_waves(pool_id, KEYS[3], pool[9])
+local released, next_wave_ms = release_due_waves(pool_id, KEYS[3], pool[9], tonumber(pool[10]))
 if released > 0 then
   available = available + released
   call('HSET', KEYS[3], 'locked', tonumber(pool[10]) - released)
 end
 if available < tonumber(ARGV[2]) then
   local units = release_expired(pool_id, { reservations = KEYS[4], deadlines = KEYS[5],
-    buyers = KEYS[6], retired = KEYS[7] }, 2)
+    buyers = KEYS[6], retired = KEYS[7] }, RECLAIM_BATCHES_MAX, tonumber(ARGV[2]) - available)
   available, held = available + units, held - units
 end
 

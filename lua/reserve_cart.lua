@@ -39,7 +39,7 @@ end
 
 -- Brings the pool to this instant: due waves, and expired holds where stock is short.
 local function settle(line, pool)
-  local released = release_due_waves(line.pool_id, line.pool, pool[8])
+  local released = release_due_waves(line.pool_id, line.pool, pool[8], tonumber(pool[9]))
   if released > 0 then
     call('HINCRBY', line.pool, 'available', released)
     call('HINCRBY', line.pool, 'locked', -released)
@@ -47,7 +47,8 @@ local function settle(line, pool)
   line.available = tonumber(pool[2]) + released
   if line.available < line.quantity then
     local units = release_expired(line.pool_id, { reservations = KEYS[3],
-      deadlines = line.deadlines, buyers = line.buyers, retired = line.retired }, 2)
+      deadlines = line.deadlines, buyers = line.buyers, retired = line.retired },
+      RECLAIM_BATCHES_MAX, line.quantity - line.available)
     if units > 0 then
       line.available = call('HINCRBY', line.pool, 'available', units)
       call('HINCRBY', line.pool, 'held', -units)
@@ -62,7 +63,7 @@ for index = 1, count do
     quantity = tonumber(ARGV[argument + 2]), available = 0 }
   line.tail = text(line.quantity) .. '\t' .. line.pool_id .. '\t' .. buyer .. '\t' .. cart
   local pool = call('HMGET', line.pool, 'state', 'available', 'per_buyer_limit', 'hold_ms',
-    'starts_at_ms', 'ends_at_ms', 'grants', 'waves')
+    'starts_at_ms', 'ends_at_ms', 'grants', 'waves', 'locked')
   local known = call('HGET', KEYS[3], line.digest)
   local verdict
   if known then

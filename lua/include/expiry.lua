@@ -1,8 +1,11 @@
--- Ends holds whose deadline has passed: at most `batch_max` batches of one pool, oldest first.
+-- Ends holds of one pool whose deadline has passed, oldest first and whole batches only, until
+-- `units_wanted` came free or `batch_max` batches were looked at. No batch is looked at twice, so
+-- on average a hold is ended at the cost of one.
 -- A member of `deadlines` is the digests of one batch, 16 characters each: they share a deadline.
 -- An extended hold has a member of its own, so its old batch passes it over.
 -- Returns the units that came free; the caller adds them to the pool's counters.
 local DIGEST_LENGTH = 16
+local RECLAIM_BATCHES_MAX = 64 -- when stock is short; a batch is one hold on a quiet day
 
 local function batch_digests(batch)
   local digests = {}
@@ -12,10 +15,14 @@ local function batch_digests(batch)
   return digests
 end
 
-local function release_expired(pool_id, keys, batch_max)
-  local batches = call('ZRANGEBYSCORE', keys.deadlines, '-inf', now, 'LIMIT', 0, batch_max)
+local function release_expired(pool_id, keys, batch_max, units_wanted)
   local fields, units, allowance = {}, 0, {}
-  for _, batch in ipairs(batches) do
+  for _ = 1, batch_max do
+    local batch = units < units_wanted
+      and call('ZRANGEBYSCORE', keys.deadlines, '-inf', now, 'LIMIT', 0, 1)[1]
+    if not batch then
+      break
+    end
     local digests, ended = batch_digests(batch), {}
     local records = call('HMGET', keys.reservations, unpack(digests))
     for index, digest in ipairs(digests) do

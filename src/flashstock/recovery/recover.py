@@ -40,6 +40,8 @@ class RecoverableLedger(Protocol):
 
     async def create_cursor(self, shard: int) -> Cursor: ...
 
+    async def opened_generation(self, shard: int) -> int: ...
+
     async def apply(
         self, cursor: Cursor, entries: Sequence[LogEntry], generation: int | None = None
     ) -> Applied: ...
@@ -90,7 +92,11 @@ class Recoverer:
         if cursor is None:
             return None
         token = f"{cursor.generation}-{self._owner}"
-        seq = await self._take_over(shard, cursor, token)
+        seq, opened = await self._take_over(shard, cursor, token)
+        if opened < await self._ledger.opened_generation(shard):
+            # A stale replica, or an old primary that came back: what it decided does not count.
+            logger.error("shard %d: this data set is of the past generation %d", shard, opened)
+            rebuild = True
         logger.warning(
             "shard %d: recovering as generation %d; log at %d, ledger at %d",
             shard,
@@ -113,7 +119,7 @@ class Recoverer:
     def _keep(self, shard: int, cursor: Cursor) -> KeepLease:
         return KeepLease(self._ledger, shard, cursor.generation, self._owner)
 
-    async def _take_over(self, shard: int, cursor: Cursor, token: str) -> int:
+    async def _take_over(self, shard: int, cursor: Cursor, token: str) -> tuple[int, int]:
         text = script_source("takeover")
         key = keys.shard_meta(shard)
         with translated_failures():
@@ -122,7 +128,7 @@ class Recoverer:
             reply = await self._client.evalsha(sha, 1, key, cursor.generation, token)
         if reply[0] != TakeoverStatus.TAKEN:
             raise Recovering("a newer recovery has been here")
-        return int(reply[1])
+        return int(reply[1]), int(reply[2])
 
     async def _drain(self, shard: int, cursor: Cursor) -> Cursor:
         """Apply the rest of the log. A log that can't be followed is left to the rebuild."""

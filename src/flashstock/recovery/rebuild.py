@@ -1,0 +1,225 @@
+"""Writing a shard of Redis from SQL, in bounded memory, fenced against overtaken rebuilders.
+
+Every write goes through the ``restore`` script, which is loaded with the rebuilder's token as its
+generation: once somebody newer has taken the shard over, the next write fails and the rebuild
+with it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from hashlib import sha1
+from typing import Any, Final, Protocol
+
+from redis.asyncio import Redis
+
+from flashstock.errors import Recovering
+from flashstock.hotpath import keys
+from flashstock.hotpath.connection import translated_failures
+from flashstock.hotpath.scripts import FENCED, script_set
+from flashstock.ledger.queries import Queries
+from flashstock.model.events import encode_rules
+from flashstock.model.ids import digest_of, parse_reservation_id
+from flashstock.model.records import ReservationRecord
+from flashstock.model.rules import PoolCounters, PoolRules
+from flashstock.model.states import ReservationState
+
+PAGE: Final = 1_000
+"""Rows read from SQL, and reservations written to Redis, at a time."""
+DIGESTS_IN_BATCH_MAX: Final = 128
+"""As the scripts write them, so that the sweep's bound holds for rebuilt holds too."""
+
+
+class Lease(Protocol):
+    """Kept alive on the way; raises ``Recovering`` when it is lost."""
+
+    async def renew(self) -> None: ...
+
+
+class Rebuilder:
+    """Rebuilds shards.
+
+    Args:
+        client: the server.
+        queries: SQL.
+        clock: ms since the epoch.
+        retention_ms: how long an ended reservation stays known.
+    """
+
+    def __init__(
+        self, client: Redis, queries: Queries, clock: Callable[[], int], *, retention_ms: int
+    ) -> None:
+        self._client = client
+        self._queries = queries
+        self._clock = clock
+        self._retention_ms = retention_ms
+
+    async def rebuild(self, shard: int, seq: int, token: str, lease: Lease) -> None:
+        """Replace everything the shard has by what SQL says as of ``seq``.
+
+        Memory is bounded by one page of rows; time is linear in retained reservations.
+
+        Raises:
+            Recovering: overtaken. Unavailable: a store went away. Either way: start over.
+        """
+        writes = FencedWrites(self._client, shard, token)
+        await writes.load()
+        # Whoever takes over a rebuild that was cut off must not mistake it for a whole data set.
+        writes.put("HSET", keys.shard_meta(shard), "seq", -1)
+        await writes.flush()
+        await self._clear(shard, writes)
+        await self._pools(shard, seq, writes)
+        await lease.renew()
+        since_ms = self._clock() - self._retention_ms
+        after = ""
+        while rows := await self._queries.retained_reservations(shard, after, PAGE, since_ms):
+            records = [(row.id, row.record(), row.updated_at_ms) for row in rows]
+            await self._reservations(shard, records, writes)
+            after = rows[-1].id
+            await lease.renew()
+        await self._commands(shard, since_ms, writes)
+        orders = await self._queries.max_order_index(shard)
+        meta = {"seq": seq, "clock_ms": self._clock(), "orders": orders}
+        writes.put("HSET", keys.shard_meta(shard), *_flat(meta))
+        await writes.flush()
+
+    async def open(self, shard: int, token: str, generation: int) -> None:
+        """Let the scripts of ``generation`` in: the last write of a recovery."""
+        writes = FencedWrites(self._client, shard, token)
+        await writes.load()
+        opened = {"opened_generation": generation, "generation": generation}
+        writes.put("HSET", keys.shard_meta(shard), *_flat(opened))
+        await writes.flush()
+
+    async def _clear(self, shard: int, writes: FencedWrites) -> None:
+        meta = keys.shard_meta(shard).encode()
+        cursor = 0
+        while True:
+            with translated_failures():
+                cursor, found = await self._client.scan(
+                    cursor, match=f"{keys.shard_tag(shard)}:*", count=PAGE
+                )
+            for key in found:
+                if key != meta:
+                    writes.put("UNLINK", key)
+            await writes.flush()
+            if cursor == 0:
+                return
+
+    async def _pools(self, shard: int, seq: int, writes: FencedWrites) -> None:
+        after = ""
+        while pools := await self._queries.pools(after, PAGE, shard=shard):
+            for pool in pools:
+                fields = pool_fields(pool.rules, pool.counters, grants=seq)
+                writes.put("HSET", keys.pool(shard, pool.id), *_flat(fields))
+                if pool.rules.waves:
+                    writes.put("ZADD", keys.due(shard), pool.rules.waves[0].at_ms, pool.id)
+                await self._buyers(shard, pool.id, writes)
+            await writes.flush()
+            after = pools[-1].id
+
+    async def _buyers(self, shard: int, pool: str, writes: FencedWrites) -> None:
+        after = ""
+        while totals := await self._queries.buyer_totals(pool, after, PAGE):
+            flat = [part for total in totals for part in (total.buyer, total.units)]
+            writes.put("HSET", keys.buyers(shard, pool), *flat)
+            await writes.flush()
+            after = totals[-1].buyer
+
+    async def _reservations(
+        self, shard: int, rows: Sequence[tuple[str, ReservationRecord, int]], writes: FencedWrites
+    ) -> None:
+        packed: list[str] = []
+        moments: dict[tuple[str, str, int], list[str]] = defaultdict(list)
+        for reservation_id, record, updated_at_ms in rows:
+            target = parse_reservation_id(reservation_id)
+            assert target is not None, reservation_id
+            packed += [target.digest, record.pack()]
+            if record.state is ReservationState.HELD:
+                moments[target.pool, "deadlines", record.deadline_ms].append(target.digest)
+            else:
+                forget_at_ms = max(updated_at_ms, record.deadline_ms) + self._retention_ms
+                moments[target.pool, "retired", forget_at_ms].append(target.digest)
+            if record.payment_ref:
+                digest = digest_of("payment", record.payment_ref)
+                left_ms = updated_at_ms + self._retention_ms - self._clock()
+                key = keys.payment(shard, digest)
+                writes.put("SET", key, reservation_id, "PX", max(1, left_ms))
+        writes.put("HSET", keys.reservations(shard), *packed)
+        for (pool, kind, at_ms), digests in moments.items():
+            for start in range(0, len(digests), DIGESTS_IN_BATCH_MAX):
+                batch = "".join(digests[start : start + DIGESTS_IN_BATCH_MAX])
+                writes.put("ZADD", keys.POOL_KEYS[kind](shard, pool), at_ms, batch)
+            writes.put("ZADD", keys.due(shard), "LT", at_ms, pool)
+        await writes.flush()
+
+    async def _commands(self, shard: int, since_ms: int, writes: FencedWrites) -> None:
+        """What idempotent commands did is in their events; refunds keep their payment claims."""
+        after = 0
+        while commands := await self._queries.commands(shard, since_ms, after, PAGE):
+            for command in commands:
+                left_ms = max(1, command.at_ms + self._retention_ms - self._clock())
+                key = keys.command(shard, command.digest)
+                writes.put("SET", key, command.text, "PX", left_ms)
+            await writes.flush()
+            after = commands[-1].seq
+        after = 0
+        while refunds := await self._queries.refunds(after, PAGE):
+            for refund in refunds:
+                if refund.shard == shard and refund.recorded_at_ms >= since_ms:
+                    left_ms = max(1, refund.recorded_at_ms + self._retention_ms - self._clock())
+                    key = keys.payment(shard, digest_of("payment", refund.payment_ref))
+                    writes.put("SET", key, refund.reservation_id, "PX", left_ms)
+            await writes.flush()
+            after = refunds[-1].id
+
+
+class FencedWrites:
+    """A pipeline of ``restore`` calls under one token."""
+
+    def __init__(self, client: Redis, shard: int, token: str) -> None:
+        self._client = client
+        self._meta = keys.shard_meta(shard)
+        self._text = script_set(token, 0).texts["restore"]
+        self._sha = sha1(self._text.encode()).hexdigest()
+        self._queued: list[tuple[str | bytes, tuple[Any, ...]]] = []
+
+    async def load(self) -> None:
+        """Load the script under this token. Nobody else can know its name."""
+        with translated_failures():
+            await self._client.script_load(self._text)
+
+    def put(self, command: str, key: str | bytes, *arguments: Any) -> None:
+        """Queue one write."""
+        self._queued.append((key, (command, *arguments)))
+
+    async def flush(self) -> None:
+        """Execute what is queued. Raises ``Recovering`` if any of it was fenced off."""
+        queued, self._queued = self._queued, []
+        if not queued:
+            return
+        with translated_failures():
+            async with self._client.pipeline(transaction=False) as pipeline:
+                for key, arguments in queued:
+                    pipeline.evalsha(self._sha, 2, self._meta, key, *arguments)
+                replies = await pipeline.execute()
+        if any(reply[0] == FENCED for reply in replies):
+            raise Recovering("another process has taken this rebuild over")
+
+
+def pool_fields(rules: PoolRules, counters: PoolCounters, *, grants: int) -> dict[str, Any]:
+    """The pool hash. ``grants`` only ever goes up: the log position is a bound on it."""
+    return {
+        **encode_rules(rules),
+        "total": counters.total,
+        "available": counters.available,
+        "held": counters.held,
+        "sold": counters.sold,
+        "locked": counters.locked,
+        "grants": grants,
+    }
+
+
+def _flat(fields: dict[str, Any]) -> list[Any]:
+    return [part for pair in fields.items() for part in pair]
