@@ -70,11 +70,12 @@ def serve(
     """
     import asyncio
 
+    settings = settings_from(host=host, port=port, workers=workers, data_dir=data_dir)
+
     from flashstock.supervisor.child import CrashLoop
     from flashstock.supervisor.logs import configure_logging
     from flashstock.supervisor.supervisor import ServeOptions, StoppedAtOnce, Supervisor
 
-    settings = settings_from(host=host, port=port, workers=workers, data_dir=data_dir)
     configure_logging("serve", settings.log_level)
 
     async def run() -> None:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import re
-import secrets
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flashstock.api.auth import KEY_NAME_PATTERN, RESERVED_NAMES, Role, key_hash, new_api_key
 from flashstock.cli.settings import DataDir, settings_from
 from flashstock.errors import ConfigurationError, InvalidRequest
 
@@ -22,19 +20,9 @@ if TYPE_CHECKING:
     from flashstock.config import Settings
     from flashstock.ledger.queries import Queries
 
-NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-NAMES_RESERVED: Final = frozenset({"local", "admin"})
-"""The callers of the open mode and of FLASHSTOCK_ADMIN_KEY; idempotency keys are theirs alone."""
-
 app = typer.Typer(
     help="API keys: create, list, revoke. Only their SHA-256 is stored.", no_args_is_help=True
 )
-
-
-class Role(StrEnum):
-    STOREFRONT = "storefront"
-    OPS = "ops"
-    ADMIN = "admin"
 
 
 @app.command()
@@ -49,16 +37,17 @@ def create(
 
     flashstock keys create backoffice --role ops
     """
-    if NAME_PATTERN.fullmatch(name) is None or name in NAMES_RESERVED:
-        raise InvalidRequest(f"{name!r} can't be a key's name (A-Z a-z 0-9 . _ -, 64 at most)")
-    key = f"fs_{secrets.token_urlsafe(32)}"
-    key_hash = hashlib.sha256(key.encode()).hexdigest()
+    if re.fullmatch(KEY_NAME_PATTERN, name) is None:
+        raise InvalidRequest(f"a key's name is a-z 0-9 . _ - and at most 64 long, not {name!r}")
+    if name in RESERVED_NAMES:
+        raise InvalidRequest(f"{name!r} is the name of a built-in caller")
+    key = new_api_key()
 
     async def store() -> None:
         async with _queries(settings_from(data_dir=data_dir)) as queries:
             if any(known.name == name for known in await queries.api_keys()):
                 raise ConfigurationError(f"there is a key named {name!r} already")
-            await queries.add_api_key(name, role.value, key_hash, time.time_ns() // 1_000_000)
+            await queries.add_api_key(name, role.value, key_hash(key), time.time_ns() // 1_000_000)
 
     asyncio.run(store())
     typer.echo(f"key {name!r} ({role.value}); keep it, it is not shown again:", err=True)

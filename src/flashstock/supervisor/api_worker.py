@@ -139,7 +139,9 @@ def _run_granian(app: ASGIApplication, listener: socket.socket) -> None:
             self._shd = held
 
     async def serve() -> bool:
-        server = OnHandedSocket(app, interface=Interfaces.ASGI, websockets=False, log_enabled=False)
+        server = OnHandedSocket(
+            app, interface=Interfaces.ASGI, websockets=False, backlog=BACKLOG, log_enabled=False
+        )
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, server.stop)
         asyncio.get_running_loop().call_later(1, _settle_memory)
         await server.serve()

@@ -20,6 +20,7 @@ from flashstock.embedded.children import end_with_parent
 from flashstock.embedded.directory import DataDirectory
 from flashstock.embedded.stores import embedded_valkey, with_embedded_urls
 from flashstock.embedded.valkey import STOP_GRACE_SECONDS
+from flashstock.errors import ConfigurationError
 from flashstock.ledger.migrate import upgrade
 from flashstock.supervisor.access import Access, decide_access
 from flashstock.supervisor.child import Child, Starter
@@ -80,6 +81,7 @@ class Supervisor:
         """
         for line in unknown_keys(os.environ):
             _log.warning(line)
+        self._prepare_ready_file()
         with ExitStack() as stack:
             if self._settings.redis_url is None:
                 stack.enter_context(DataDirectory(self._settings.data_dir))
@@ -151,6 +153,7 @@ class Supervisor:
         inherited = {name: value for name, value in os.environ.items() if name not in ours}
         return await asyncio.create_subprocess_exec(
             sys.executable,
+            "-P",  # what lies in the current directory shadows no module
             "-m",
             "flashstock",
             *arguments,
@@ -186,6 +189,18 @@ class Supervisor:
         for child in (*self._workers, self._writer, self._valkey):
             if child is not None:
                 child.kill()
+
+    def _prepare_ready_file(self) -> None:
+        """Make sure early that it can be written; one of an earlier run says what is not so."""
+        path = self._options.ready_file
+        if path is None:
+            return
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as problem:
+            raise ConfigurationError(f"--ready-file: {path}: {problem.strerror}") from problem
+        if not path.parent.is_dir():
+            raise ConfigurationError(f"--ready-file: there is no directory {path.parent}")
 
     def _write_ready_file(self) -> None:
         path = self._options.ready_file
