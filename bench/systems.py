@@ -1,0 +1,184 @@
+"""The HTTP systems that are compared, each as real processes for the time of one measurement."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+
+from bench.options import Options
+from bench.processes import Child, running
+from bench.stores import Postgres, Valkey
+from flashstock.supervisor.sockets import bind, listen, url_of
+
+POOL: Final = "bench"
+POOL_UNITS: Final = 100_000_000
+"""More than any run takes, so that every request wins."""
+HOLD_SECONDS: Final = 3_600
+"""Longer than any run: no hold ends under measurement. What expiry costs has its own curve."""
+PER_BUYER_LIMIT: Final = 2
+"""A limit must be checked, and every request is another buyer."""
+SETTLE_TIMEOUT_SECONDS: Final = 120.0
+_POLL_SECONDS: Final = 0.05
+
+
+class InvariantBroken(RuntimeError):
+    """The books of a system did not balance after a measurement: the run has failed."""
+
+
+@contextmanager
+def asgi(
+    target: str, options: Options, directory: Path, environment: dict[str, str] | None = None
+) -> Iterator[tuple[str, dict[str, int]]]:
+    """One of the suite's apps on as many workers as the service; yields its URL and pids."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(bind("127.0.0.1", 0))
+        listener.set_inheritable(True)
+        listen(listener)
+        descriptor = listener.fileno()
+        arguments = [sys.executable, "-m", "bench.asgi_server", target]
+        arguments += ["--server", options.server, "--fd", str(descriptor)]
+        whole = {**os.environ, **(environment or {})}
+        workers = [
+            stack.enter_context(
+                running(f"asgi-{number}", arguments, directory, whole, (descriptor,))
+            )
+            for number in range(options.workers)
+        ]
+        url = url_of(listener)
+        for worker in workers:
+            worker.wait_until(lambda: _answers(url))
+        yield url, {"api": workers[0].pid}
+
+
+def _answers(url: str) -> bool:
+    try:
+        httpx.post(url, timeout=1.0)
+    except httpx.TransportError:
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class Service:
+    """A running flashstock and a client for what is not measured."""
+
+    url: str
+    api_key: str
+    child: Child
+    client: httpx.Client
+    running: dict[str, Any]
+    """What ``serve`` wrote to its ready file."""
+    environment: dict[str, str]
+
+    def pids(self, postgres: Postgres, valkey: Valkey) -> dict[str, int]:
+        """What to watch: one name for each part of the system."""
+        pids = {"api": self.running["worker_pids"][0], "valkey": valkey.child.pid}
+        if self.running["writer_pid"] is not None:
+            pids["writer"] = self.running["writer_pid"]
+        return {**pids, "postgres": postgres.pid}
+
+    def create_pool(self, durability: str, units: int = POOL_UNITS) -> None:
+        """Open the pool that the load is for."""
+        body = {
+            "id": POOL,
+            "sku": "bench-sku",
+            "quantity": units,
+            "per_buyer_limit": PER_BUYER_LIMIT,
+            "hold_seconds": HOLD_SECONDS,
+            "durability": durability,
+        }
+        self.client.post("/v1/pools", json=body).raise_for_status()
+
+    def take(self, quantity: int) -> None:
+        """Hold some units by one ordinary request."""
+        body = {"pool": POOL, "buyer": "first", "quantity": quantity}
+        key = {"Idempotency-Key": f"take-{secrets.token_hex(8)}"}
+        self.client.post("/v1/reservations", json=body, headers=key).raise_for_status()
+
+    def units_held(self) -> int:
+        held: int = self.client.get(f"/v1/pools/{POOL}").raise_for_status().json()["held"]
+        return held
+
+    def shard_positions(self) -> tuple[int, int]:
+        """Events decided and events committed, over all shards."""
+        shards = self.client.get("/v1/ops/shards").raise_for_status().json()["shards"]
+        return sum(one["seq"] for one in shards), sum(one["applied_seq"] for one in shards)
+
+    def wait_until_applied(self) -> None:
+        """Return once everything decided is committed.
+
+        Raises:
+            InvariantBroken: the writer does not get there.
+        """
+        give_up_at = time.monotonic() + SETTLE_TIMEOUT_SECONDS
+        while True:
+            decided, applied = self.shard_positions()
+            if decided == applied:
+                return
+            if time.monotonic() > give_up_at:
+                raise InvariantBroken(f"{decided - applied} events are still not committed")
+            time.sleep(_POLL_SECONDS)
+
+    def reconcile(self) -> dict[str, Any]:
+        """The service's own proof that Redis and SQL agree and nothing is oversold or lost.
+
+        Raises:
+            InvariantBroken: it found something; the message says what.
+        """
+        self.wait_until_applied()
+        report: dict[str, Any] = (
+            self.client.get("/v1/ops/reconciliation", timeout=SETTLE_TIMEOUT_SECONDS)
+            .raise_for_status()
+            .json()
+        )
+        if not report["ok"] or report["oversold"] or report["lost"]:
+            raise InvariantBroken(f"reconciliation: {json.dumps(report)[:2000]}")
+        names = ("pools_checked", "reservations_checked", "differences_count", "oversold", "lost")
+        return {name: report[name] for name in names}
+
+
+@contextmanager
+def service(
+    options: Options,
+    directory: Path,
+    valkey: Valkey,
+    database_url: str,
+    *,
+    with_writer: bool = True,
+    settings: dict[str, str] | None = None,
+) -> Iterator[Service]:
+    """``flashstock serve`` on these stores, as an operator would run it, ready for requests."""
+    api_key = f"bench-{secrets.token_hex(16)}"
+    ready_file = directory / f"ready-{secrets.token_hex(4)}.json"
+    environment = {
+        # What else is set would make this run another system than the next one.
+        **{name: value for name, value in os.environ.items() if not name.startswith("FLASHSTOCK_")},
+        "FLASHSTOCK_REDIS_URL": valkey.url,
+        "FLASHSTOCK_DATABASE_URL": database_url,
+        "FLASHSTOCK_DATA_DIR": str(directory / "data"),
+        "FLASHSTOCK_ADMIN_KEY": api_key,
+        "FLASHSTOCK_HTTP_SERVER": options.server,
+        "FLASHSTOCK_WORKERS": str(options.workers),
+        "FLASHSTOCK_PORT": "0",
+        "FLASHSTOCK_LOG_LEVEL": "warning",
+        **(settings or {}),
+    }
+    arguments = [sys.executable, "-m", "flashstock", "serve", "--ready-file", str(ready_file)]
+    if not with_writer:
+        arguments.append("--no-writer")
+    with running("serve", arguments, directory, environment) as child:
+        child.wait_until(ready_file.is_file)
+        told = json.loads(ready_file.read_text(encoding="utf-8"))
+        headers = {"Authorization": f"Bearer {api_key}"}
+        with httpx.Client(base_url=told["url"], headers=headers, timeout=30.0) as client:
+            yield Service(told["url"], api_key, child, client, told, environment)
