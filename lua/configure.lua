@@ -22,17 +22,17 @@ elseif state == 'closed' then
   return answer(2)
 end
 
+local changed = create
+for index = 5, #ARGV, 2 do
+  changed = changed or call('HGET', KEYS[3], ARGV[index]) ~= ARGV[index + 1]
+end
+if not changed then
+  return answer(3)
+end
+
 if create then
   call('HSET', KEYS[3], 'total', ARGV[3], 'available', tonumber(ARGV[3]) - tonumber(ARGV[4]),
     'held', 0, 'sold', 0, 'locked', ARGV[4], 'grants', 0)
-else
-  local changed = false
-  for index = 5, #ARGV, 2 do
-    changed = changed or call('HGET', KEYS[3], ARGV[index]) ~= ARGV[index + 1]
-  end
-  if not changed then
-    return answer(3)
-  end
 end
 call('HSET', KEYS[3], unpack(ARGV, 5))
 local values = call('HMGET', KEYS[3], unpack(RULES))

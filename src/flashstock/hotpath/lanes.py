@@ -62,7 +62,7 @@ class Lane:
         "_clock",
         "_flushing",
         "_known",
-        "_known_grants",
+        "_known_at",
         "_last_seq",
         "_pending",
         "_pending_max",
@@ -101,8 +101,8 @@ class Lane:
         self._flushing: asyncio.Task[None] | None = None
         self._sold_out: BatchReply | None = None
         self._sold_out_until = 0.0
-        self._known: frozenset[bytes] = frozenset()
-        self._known_grants = -1
+        self._known: frozenset[bytes] | None = frozenset()
+        self._known_at = ("", -1)
         self.batches = 0
 
     @property
@@ -115,7 +115,7 @@ class Lane:
 
         At most ``sold_out_stale_ms`` old, and never said to a request that was granted before.
         """
-        if self._sold_out is None:
+        if self._sold_out is None or self._known is None:
             return None
         if self._clock() >= self._sold_out_until:
             self._sold_out = None
@@ -148,7 +148,10 @@ class Lane:
             while self._pending:
                 batch = self._pending[: self._batch_max]
                 del self._pending[: self._batch_max]
-                await self._decide(batch)
+                try:
+                    await self._decide(batch)
+                except Exception as failure:  # noqa: BLE001 (handed on: nobody waits for ever)
+                    _fail(batch, failure)
         finally:
             self._flushing = None
 
@@ -156,15 +159,13 @@ class Lane:
         digests = [item[0] for item in batch]
         buyers = [item[1] for item in batch]
         quantities = [item[2] for item in batch]
-        try:
-            reply = await self._store.reserve(
-                self._pool, sum(quantities), digests, buyers, [str(q) for q in quantities]
-            )
-        except FlashstockError as failure:
-            _fail(batch, failure)
-            return
+        reply = await self._store.reserve(
+            self._pool, sum(quantities), digests, buyers, [str(q) for q in quantities]
+        )
         self.batches += 1
         self._last_seq = reply.seq
+        # What was remembered knows nothing of what this batch was granted.
+        self._sold_out = None
         if reply.fast:
             _resolve(batch, reply)
         else:
@@ -193,19 +194,27 @@ class Lane:
             _resolve(batch, reply)
 
     async def _remember_sold_out(self, reply: BatchReply) -> None:
-        if self._known_grants != reply.grants:
+        heard_at = self._clock()
+        grants = (reply.generation, reply.grants)
+        if self._known_at != grants:
             try:
                 known = await self._store.known(self._pool, KNOWN_DIGESTS_MAX)
             except FlashstockError:
                 return
-            if known is None or known[0] != reply.grants:
+            if known is None:
+                # Too many to remember, and it stays so: don't read them again for every batch.
+                self._known_at, self._known = grants, None
+            elif known[0] == reply.grants:
+                self._known_at, self._known = grants, known[1]
+            else:
                 return
-            self._known_grants, self._known = known
+        if self._known is None:
+            return
         stale_s = self._stale_s
         if reply.next_wave_ms:
             stale_s = min(stale_s, (reply.next_wave_ms - reply.now_ms) / 1000)
         self._sold_out = reply
-        self._sold_out_until = self._clock() + stale_s
+        self._sold_out_until = heard_at + stale_s
 
 
 _BACKGROUND: Final[set[asyncio.Task[None]]] = set()
@@ -223,7 +232,7 @@ def _resolve(batch: list[Pending], reply: BatchReply, *, refused_only: bool = Fa
         future.set_result(Verdicted(verdict, reply, replay))
 
 
-def _fail(batch: list[Pending], failure: FlashstockError) -> None:
+def _fail(batch: list[Pending], failure: Exception) -> None:
     for item in batch:
         if not item[3].done():
             item[3].set_exception(failure)
