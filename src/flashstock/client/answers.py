@@ -1,0 +1,78 @@
+"""What the service answers, typed. Members that a client does not know are passed over."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from flashstock.model.states import Durability, PoolState, ReservationState
+
+
+class Pool(msgspec.Struct, frozen=True):
+    """A pool and where its units are: ``available + held + sold + locked = total``."""
+
+    id: str
+    state: PoolState
+    total: int
+    available: int
+    held: int
+    sold: int
+    locked: int = 0
+
+
+class PoolOrder(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A pool to open."""
+
+    id: str
+    sku: str
+    quantity: int
+    per_buyer_limit: int | None = None
+    hold_seconds: int | None = None
+    starts_at: datetime | None = None
+    durability: Durability | None = None
+
+
+class Reservation(msgspec.Struct, frozen=True):
+    """One reservation. ``expires_at`` says something while it is held, ``returned`` (units of it
+    that were brought back) once it is sold."""
+
+    id: str
+    pool: str
+    buyer: str
+    quantity: int
+    state: ReservationState
+    expires_at: datetime | None = None
+    payment_ref: str | None = None
+    order_no: str | None = None
+    returned: int = 0
+
+
+class Cart(msgspec.Struct, frozen=True):
+    """An admitted cart: one reservation per pool, the same pool's lines added up."""
+
+    id: str
+    buyer: str
+    reservations: tuple[Reservation, ...]
+
+
+class Line(msgspec.Struct, frozen=True):
+    """A line of a cart to reserve."""
+
+    pool: str
+    quantity: int
+
+
+class Reconciliation(msgspec.Struct, frozen=True):
+    """The service's own proof: Redis, the log and SQL compared."""
+
+    pools_checked: int
+    reservations_checked: int
+    differences_count: int
+    lag_events: int
+    oversold: int
+    lost: int
+    ok: bool
+    differences: tuple[Any, ...] = ()
+    invariants: dict[str, bool] = {}
