@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Final
 
+from flashstock.ledger.proof import ReconcilablePool
 from flashstock.model import events
 from flashstock.model.fold import PoolChange, fold
 from flashstock.model.records import ReservationRecord
@@ -28,20 +29,9 @@ class Difference:
         return asdict(self)
 
 
-@dataclass(frozen=True, slots=True)
-class LedgerPool:
-    """A pool as SQL has it, with the cursor it was read under."""
-
-    pool: str
-    seq: int
-    rules: PoolRules
-    counters: PoolCounters
-    oversell_allowance: int
-
-
-REWRITE = "rewrite the pool's counters from SQL"
-RESTORE = "restore the reservation from SQL"
-FORGET = "drop the reservation that SQL never recorded"
+REWRITE: Final = "rewrite the pool's counters from SQL"
+RESTORE: Final = "restore the reservation from SQL"
+FORGET: Final = "drop the reservation that SQL never recorded"
 
 
 def in_flight(
@@ -56,7 +46,7 @@ def in_flight(
     return fold(window).pools
 
 
-def expected_counters(ledger: LedgerPool, change: PoolChange | None) -> PoolCounters:
+def expected_counters(ledger: ReconcilablePool, change: PoolChange | None) -> PoolCounters:
     """The pool's counters once the events in flight are applied."""
     if change is None:
         return ledger.counters
@@ -67,7 +57,7 @@ def expected_counters(ledger: LedgerPool, change: PoolChange | None) -> PoolCoun
     return PoolCounters(total, total - held - sold - locked, held, sold, locked)
 
 
-def expected_rules(ledger: LedgerPool, change: PoolChange | None) -> PoolRules:
+def expected_rules(ledger: ReconcilablePool, change: PoolChange | None) -> PoolRules:
     """The pool's rules once the events in flight are applied."""
     if change is None:
         return ledger.rules
@@ -76,7 +66,7 @@ def expected_rules(ledger: LedgerPool, change: PoolChange | None) -> PoolRules:
 
 
 def compare_pool(
-    ledger: LedgerPool, change: PoolChange | None, rules: PoolRules, counters: PoolCounters
+    ledger: ReconcilablePool, change: PoolChange | None, rules: PoolRules, counters: PoolCounters
 ) -> list[Difference]:
     """Differences of one pool, the events in flight taken into account."""
     expected = expected_counters(ledger, change)

@@ -1,225 +1,74 @@
-"""The reconciliation report, made in bounded memory while the sale goes on.
-
-Both stores are read page by page. Counters are compared with the events in flight between the two
-readings taken into account. A reservation that looks different is looked at again once the
-writer has passed the point at which it was read: what is still different then is a difference.
-"""
+"""The reconciliation document, and the repair that follows from it."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final
+from datetime import UTC, datetime
+from typing import Any
 
-from flashstock.errors import Unavailable, UnknownPool
-from flashstock.hotpath import keys
-from flashstock.hotpath.connection import translated_failures
-from flashstock.hotpath.log import decode_entry
 from flashstock.hotpath.store import HotStore
 from flashstock.ledger.queries import Queries
-from flashstock.model import events
-from flashstock.model.ids import parse_reservation_id
-from flashstock.model.records import ReservationRecord
-from flashstock.reconcile import compare
-from flashstock.reconcile.compare import Difference, LedgerPool
-
-PAGE: Final = 500
-DIFFERENCES_SHOWN_MAX: Final = 100
-LAG_ENTRIES_MAX: Final = 20_000
-"""Log entries in flight that are looked through; beyond it the writer's lag is the finding."""
-SETTLE_TIMEOUT_S: Final = 5.0
-SETTLE_POLL_S: Final = 0.02
-
-
-@dataclass(slots=True)
-class Findings:
-    """What a reconciliation has found so far; grows by counters, not by rows."""
-
-    pools_checked: int = 0
-    reservations_checked: int = 0
-    differences: list[Difference] = field(default_factory=list)
-    differences_count: int = 0
-    oversold: int = 0
-    lost: int = 0
-    unbalanced_pools: int = 0
-    wrong_sums: int = 0
-
-    def add(self, differences: Iterable[Difference]) -> None:
-        for difference in differences:
-            self.differences_count += 1
-            if difference.kind == "missing":
-                self.lost += 1
-            if len(self.differences) < DIFFERENCES_SHOWN_MAX:
-                self.differences.append(difference)
+from flashstock.reconcile.comparison import Comparison, Findings
+from flashstock.reconcile.repair import Repair
 
 
 class Reconciler:
-    """Compares the two stores of one data set."""
+    """What ops ask for. Both methods raise ``Recovering`` or ``Unavailable`` if a store is away."""
 
-    def __init__(
-        self,
-        store: HotStore,
-        queries: Queries,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    ) -> None:
+    def __init__(self, store: HotStore, queries: Queries, proof: Proof) -> None:
         self._store = store
         self._queries = queries
-        self._sleep = sleep
+        self._proof = proof
+        self._comparison = Comparison(store, queries, proof)
+        self._repair = Repair(store, queries, proof)
 
-    async def findings(self, shard: int) -> Findings:
-        """Everything that differs in one shard right now."""
-        found = Findings()
-        await self._compare_pools(shard, found)
-        await self._compare_from_ledger(shard, found)
-        await self._compare_from_store(shard, found)
-        found.wrong_sums = await self._wrong_sums(shard)
-        return found
-
-    async def _compare_pools(self, shard: int, found: Findings) -> None:
-        after = ""
-        while pools := await self._queries.reconcilable_pools(shard, after, PAGE):
-            for ledger in pools:
-                found.pools_checked += 1
-                found.add(await self._compare_pool(shard, ledger, found))
-            after = pools[-1].pool
-
-    async def _compare_pool(
-        self, shard: int, ledger: LedgerPool, found: Findings
-    ) -> Sequence[Difference]:
-        try:
-            snapshot = await self._store.snapshot(ledger.pool)
-        except UnknownPool:
-            return [
-                Difference("missing_pool", ledger.pool, "pool", "known", None, compare.REWRITE)
-            ]
-        if not snapshot.counters.balanced():
-            found.unbalanced_pools += 1
-        allowance = ledger.oversell_allowance
-        found.oversold += max(
-            compare.oversold_units(ledger.counters, allowance),
-            compare.oversold_units(snapshot.counters, allowance),
-        )
-        change = None
-        if snapshot.seq > ledger.seq:
-            entries = await self.entries_in_flight(shard, ledger.seq, snapshot.seq)
-            change = compare.in_flight(entries, ledger.seq, snapshot.seq).get(ledger.pool)
-        return compare.compare_pool(ledger, change, snapshot.rules, snapshot.counters)
-
-    async def entries_in_flight(
-        self, shard: int, after_seq: int, up_to_seq: int
-    ) -> list[tuple[events.LogEntry, events.Event]]:
-        """The log's entries in ``(after_seq, up_to_seq]``, oldest first.
-
-        Raises:
-            Unavailable: there are more than can be looked through; the writer lags too far.
-        """
-        found: list[tuple[events.LogEntry, events.Event]] = []
-        newest = "+"
-        while len(found) < LAG_ENTRIES_MAX:
-            with translated_failures():
-                page = await self._store.client.xrevrange(
-                    keys.shard_log(shard), max=newest, count=PAGE
-                )
-            for stream_id, fields in page:
-                entry = decode_entry(shard, stream_id, fields)
-                if entry.last_seq <= after_seq:
-                    return found[::-1]
-                if entry.last_seq <= up_to_seq:
-                    found.append((entry, events.decode(entry)))
-            if len(page) < PAGE:
-                return found[::-1]
-            newest = f"({page[-1][0].decode()}"
-        raise Unavailable(f"shard {shard}: the writer is too far behind to compare now")
-
-    async def _compare_from_ledger(self, shard: int, found: Findings) -> None:
-        """Every hold that SQL acknowledges must be known to Redis."""
-        after = ""
-        while rows := await self._queries.open_reservations(shard, after, PAGE):
-            found.reservations_checked += len(rows)
-            ledger = {row.id: row.record() for row in rows}
-            digests = [row.id.partition("~")[2] for row in rows]
-            reply = await self._store.lookup(shard, digests)
-            store = dict(zip(ledger, reply.records, strict=True))
-            await self._settle(shard, ledger, store, reply.seq, found)
-            after = rows[-1].id
-
-    async def _compare_from_store(self, shard: int, found: Findings) -> None:
-        """Everything Redis remembers must be what SQL recorded."""
-        cursor = 0
-        while True:
-            with translated_failures():
-                cursor, page = await self._store.client.hscan(
-                    keys.reservations(shard), cursor, count=PAGE
-                )
-            digests = [digest.decode() for digest in page]
-            for start in range(0, len(digests), PAGE):
-                await self._compare_digests(shard, digests[start : start + PAGE], found)
-            if cursor == 0:
-                return
-
-    async def _compare_digests(self, shard: int, digests: list[str], found: Findings) -> None:
-        reply = await self._store.lookup(shard, digests)
-        store = {
-            f"{record.pool}~{digest}": record
-            for digest, record in zip(digests, reply.records, strict=True)
-            if record is not None
+    async def report(self) -> dict[str, Any]:
+        """The document of ``GET /v1/ops/reconciliation``; ``ok`` says it all in one word."""
+        found = [await self._comparison.findings(s) for s in range(self._store.shard_count)]
+        shards = [await self._shard(shard) for shard in range(self._store.shard_count)]
+        differences = [difference.document() for one in found for difference in one.differences]
+        lost = sum(one.lost for one in found)
+        oversold = sum(one.oversold for one in found)
+        invariants = {
+            "pools_balance": not any(one.unbalanced_pools for one in found),
+            "nothing_oversold": oversold == 0,
+            "nothing_lost": lost == 0,
+            "counters_are_sums": not any(one.wrong_sums for one in found),
+            "stores_agree": not any(one.differences_count for one in found),
+            "nothing_in_quarantine": await self._proof.open_quarantine_count() == 0,
         }
-        found.reservations_checked += len(store)
-        ledger = await self._ledger_records(store)
-        await self._settle(shard, ledger, store, reply.seq, found)
+        return {
+            "at": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "ok": all(invariants.values()),
+            "pools_checked": sum(one.pools_checked for one in found),
+            "reservations_checked": sum(one.reservations_checked for one in found),
+            "differences_count": sum(one.differences_count for one in found),
+            "differences": differences,
+            "oversold": oversold,
+            "lost": lost,
+            "lag_events": sum(shard["lag_events"] for shard in shards),
+            "invariants": invariants,
+            "shards": shards,
+        }
 
-    async def _ledger_records(self, ids: Iterable[str]) -> dict[str, ReservationRecord]:
-        rows = await self._queries.reservations_by_ids(list(ids))
-        return {row.id: row.record() for row in rows}
+    async def repair(self, *, dry_run: bool) -> dict[str, Any]:
+        """Bring every differing pool back to what SQL says; running it again changes nothing more.
 
-    async def _settle(
-        self,
-        shard: int,
-        ledger: dict[str, ReservationRecord],
-        store: dict[str, ReservationRecord | None],
-        seq: int,
-        found: Findings,
-    ) -> None:
-        """Look again at what looks different, until it is explained or plainly different."""
-        suspects = _differing(ledger, store)
-        deadline = asyncio.get_running_loop().time() + SETTLE_TIMEOUT_S
-        while suspects:
-            settled = await self._queries.cursor_seq(shard) >= seq
-            if settled or asyncio.get_running_loop().time() > deadline:
-                ids = [difference.subject for difference in suspects]
-                ledger = await self._ledger_records(ids)
-                reply = await self._store.lookup(shard, [i.partition("~")[2] for i in ids])
-                again = dict(zip(ids, reply.records, strict=True))
-                remaining = _differing(ledger, again)
-                # Redis may have moved on since SQL was read: only a second look at rest decides.
-                if reply.seq == seq or asyncio.get_running_loop().time() > deadline:
-                    found.add(remaining)
-                    return
-                suspects, seq = remaining, reply.seq
-            await self._sleep(SETTLE_POLL_S)
+        A dry run says what would be written and writes nothing.
+        """
+        repaired: list[dict[str, Any]] = []
+        for shard in range(self._store.shard_count):
+            found: Findings = await self._comparison.findings(shard)
+            for pool in sorted(found.pools_differing):
+                repaired.append(await self._repair.pool(pool, dry_run=dry_run))
+        return {"dry_run": dry_run, "pools": repaired, "repaired": 0 if dry_run else len(repaired)}
 
-    async def _wrong_sums(self, shard: int) -> int:
-        """Pools whose SQL counters are not the sum of their reservations."""
-        return len(await self._queries.pools_with_wrong_sums(shard))
-
-
-def _differing(
-    ledger: dict[str, ReservationRecord], store: dict[str, ReservationRecord | None]
-) -> list[Difference]:
-    ids = ledger.keys() | store.keys()
-    compared = (
-        compare.compare_reservation(reservation_id, ledger.get(reservation_id), store_record)
-        for reservation_id in sorted(ids)
-        if (store_record := _of_pool(reservation_id, store.get(reservation_id))) is not None
-        or reservation_id in ledger
-    )
-    return [difference for difference in compared if difference is not None]
-
-
-def _of_pool(reservation_id: str, record: ReservationRecord | None) -> ReservationRecord | None:
-    """A digest alone may name another pool's record."""
-    target = parse_reservation_id(reservation_id)
-    if record is None or target is None or record.pool != target.pool:
-        return None
-    return record
+    async def _shard(self, shard: int) -> dict[str, Any]:
+        cursor = await self._proof.cursor_seq(shard)
+        seq = await self._store.seq(shard)
+        return {
+            "shard": shard,
+            "generation": int(self._store.generation(shard) or 0),
+            "seq": seq,
+            "applied_seq": cursor,
+            "lag_events": max(0, seq - cursor),
+        }

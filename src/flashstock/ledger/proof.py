@@ -1,0 +1,181 @@
+"""What reconciliation, repair and rebuild read of SQL beside the ordinary queries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Row, Select, case, func, literal_column, select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from flashstock.ledger.engine import LONG_OPERATION_TIMEOUT_MS, reading
+from flashstock.ledger.tables import cursors, journal, pools, quarantine, reservations
+from flashstock.model.events import decode_rules
+from flashstock.model.ids import FIELD_SEPARATOR
+from flashstock.model.rules import PoolCounters, PoolRules
+
+HELD: Final = literal_column("'held'")
+CONFIRMED: Final = literal_column("'confirmed'")
+
+
+@dataclass(frozen=True, slots=True)
+class ReconcilablePool:
+    """A pool as SQL has it, and the seq its shard's cursor stood at in the same instant."""
+
+    pool: str
+    seq: int
+    rules: PoolRules
+    counters: PoolCounters
+    oversell_allowance: int
+
+
+@dataclass(frozen=True, slots=True)
+class CommandTrace:
+    """What an idempotent command left in the journal: enough to recognise a repetition."""
+
+    seq: int
+    at_ms: int
+    digest: str
+    text: str
+    """As the script stores it under the command's key."""
+
+
+class Proof:
+    """Reads for those who compare. Every method raises ``LedgerUnavailable``."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def cursor_seq(self, shard: int) -> int:
+        """How far the shard's log is applied; 0 where it was never opened."""
+        statement = select(cursors.c.seq).where(cursors.c.shard == shard)
+        async with reading(self._engine) as connection:
+            return int((await connection.execute(statement)).scalar() or 0)
+
+    async def pools(self, shard: int, after: str, limit: int) -> list[ReconcilablePool]:
+        """A page of a shard's pools, each with the cursor of the same instant."""
+        statement = (
+            _POOLS.where(pools.c.shard == shard, pools.c.id > after)
+            .order_by(pools.c.id)
+            .limit(limit)
+        )
+        async with reading(self._engine) as connection:
+            return [_pool(row) for row in await connection.execute(statement)]
+
+    async def pool(self, pool: str) -> ReconcilablePool | None:
+        """One pool with the cursor of the same instant."""
+        async with reading(self._engine) as connection:
+            row = (await connection.execute(_POOLS.where(pools.c.id == pool))).first()
+        return None if row is None else _pool(row)
+
+    async def reservation_ids(self, pool: str, after: str, limit: int) -> list[str]:
+        """A page of the ids of everything that was ever granted in a pool."""
+        statement = (
+            select(reservations.c.id)
+            .where(reservations.c.id > max(after, f"{pool}~"), reservations.c.id < f"{pool}~\x7f")
+            .order_by(reservations.c.id)
+            .limit(limit)
+        )
+        async with reading(self._engine) as connection:
+            return list((await connection.execute(statement)).scalars())
+
+    async def pools_with_wrong_sums(self, shard: int) -> list[str]:
+        """Pools whose held or sold is not the sum of their reservations."""
+        sums = (
+            select(
+                reservations.c.pool,
+                func.sum(
+                    case((reservations.c.state == HELD, reservations.c.quantity), else_=0)
+                ).label("held"),
+                func.sum(
+                    case(
+                        (
+                            reservations.c.state == CONFIRMED,
+                            reservations.c.quantity - reservations.c.returned,
+                        ),
+                        else_=0,
+                    )
+                ).label("sold"),
+            )
+            .where(reservations.c.shard == shard)
+            .group_by(reservations.c.pool)
+            .subquery()
+        )
+        wrong = (func.coalesce(sums.c.held, 0) != pools.c.held) | (
+            func.coalesce(sums.c.sold, 0) != pools.c.sold
+        )
+        statement = (
+            select(pools.c.id)
+            .outerjoin(sums, sums.c.pool == pools.c.id)
+            .where(pools.c.shard == shard, wrong)
+            .order_by(pools.c.id)
+        )
+        async with reading(self._engine, LONG_OPERATION_TIMEOUT_MS) as connection:
+            return list((await connection.execute(statement)).scalars())
+
+    async def buyers_with_units(self, pool: str, buyers: Sequence[str]) -> set[str]:
+        """Those of the buyers who hold or have bought something of the pool."""
+        statement = (
+            select(reservations.c.buyer)
+            .where(
+                reservations.c.id > f"{pool}~",
+                reservations.c.id < f"{pool}~\x7f",
+                reservations.c.buyer.in_(buyers),
+                reservations.c.state.in_([HELD, CONFIRMED]),
+            )
+            .distinct()
+        )
+        async with reading(self._engine, LONG_OPERATION_TIMEOUT_MS) as connection:
+            return set((await connection.execute(statement)).scalars())
+
+    async def open_quarantine_count(self) -> int:
+        """Events in quarantine that nobody has resolved."""
+        statement = select(func.count()).where(quarantine.c.resolved_at_ms.is_(None))
+        async with reading(self._engine) as connection:
+            return int((await connection.execute(statement)).scalar_one())
+
+    async def commands(
+        self, shard: int, since_ms: int, after_seq: int, limit: int
+    ) -> list[CommandTrace]:
+        """A page of what idempotent commands did since a time, in order of seq."""
+        statement = (
+            select(journal.c.seq, journal.c.at_ms, journal.c.kind, journal.c.payload)
+            .where(
+                journal.c.shard == shard,
+                journal.c.seq > after_seq,
+                journal.c.kind.in_(["adjusted", "returned"]),
+                journal.c.at_ms >= since_ms,
+            )
+            .order_by(journal.c.seq)
+            .limit(limit)
+        )
+        async with reading(self._engine, LONG_OPERATION_TIMEOUT_MS) as connection:
+            return [_command(row) for row in await connection.execute(statement)]
+
+
+_POOLS: Final[Select[Any]] = select(pools, cursors.c.seq.label("seq")).join(
+    cursors, cursors.c.shard == pools.c.shard
+)
+
+
+def _pool(row: Row[Any]) -> ReconcilablePool:
+    available = row.total - row.held - row.sold - row.locked
+    return ReconcilablePool(
+        pool=row.id,
+        seq=row.seq,
+        rules=decode_rules({name: str(value) for name, value in row._mapping.items()}),
+        counters=PoolCounters(row.total, available, row.held, row.sold, row.locked),
+        oversell_allowance=row.oversell_allowance,
+    )
+
+
+def _command(row: Row[Any]) -> CommandTrace:
+    pool, _, *fields = row.payload.split(FIELD_SEPARATOR)
+    if row.kind == "adjusted":
+        total_delta, locked_delta, digest = fields
+        text = FIELD_SEPARATOR.join(("adjust", pool, total_delta, locked_delta))
+    else:
+        reservation, _, _, _, digest, requested = fields
+        text = FIELD_SEPARATOR.join(("return", reservation, requested))
+    return CommandTrace(row.seq, row.at_ms, digest, text)

@@ -1,0 +1,229 @@
+"""Comparing the two stores while the sale goes on, in bounded memory.
+
+Both stores are read page by page. Counters are compared with the events in flight between the two
+readings taken into account. A reservation that looks different is looked at again once the
+writer has passed the point at which it was read: what is still different then is a difference.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from flashstock.errors import Unavailable, UnknownPool
+from flashstock.hotpath import keys
+from flashstock.hotpath.connection import translated_failures
+from flashstock.hotpath.log import decode_entry
+from flashstock.hotpath.store import HotStore
+from flashstock.ledger.queries import Queries
+from flashstock.model import events
+from flashstock.model.ids import parse_reservation_id
+from flashstock.model.records import ReservationRecord
+from flashstock.reconcile import compare
+from flashstock.ledger.proof import Proof, ReconcilablePool
+from flashstock.reconcile.compare import Difference
+
+PAGE: Final = 500
+DIFFERENCES_SHOWN_MAX: Final = 100
+LAG_ENTRIES_MAX: Final = 20_000
+"""Log entries in flight that are looked through; beyond it the writer's lag is the finding."""
+SETTLE_TIMEOUT_S: Final = 5.0
+SETTLE_POLL_S: Final = 0.02
+
+
+@dataclass(slots=True)
+class Findings:
+    """What a reconciliation has found so far; grows by counters, not by rows."""
+
+    pools_checked: int = 0
+    reservations_checked: int = 0
+    differences: list[Difference] = field(default_factory=list)
+    differences_count: int = 0
+    oversold: int = 0
+    lost: int = 0
+    unbalanced_pools: int = 0
+    wrong_sums: int = 0
+    pools_differing: set[str] = field(default_factory=set)
+    """Bounded by the number of pools."""
+
+    def add(self, differences: Iterable[Difference]) -> None:
+        for difference in differences:
+            self.differences_count += 1
+            self.pools_differing.add(difference.pool)
+            if difference.kind == "missing":
+                self.lost += 1
+            if len(self.differences) < DIFFERENCES_SHOWN_MAX:
+                self.differences.append(difference)
+
+
+class Comparison:
+    """Compares the two stores of one data set, shard by shard."""
+
+    def __init__(
+        self,
+        store: HotStore,
+        queries: Queries,
+        proof: Proof,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._store = store
+        self._queries = queries
+        self._proof = proof
+        self._sleep = sleep
+
+    async def findings(self, shard: int) -> Findings:
+        """Everything that differs in one shard right now."""
+        found = Findings()
+        await self._compare_pools(shard, found)
+        await self._compare_from_ledger(shard, found)
+        await self._compare_from_store(shard, found)
+        found.wrong_sums = await self._wrong_sums(shard)
+        return found
+
+    async def _compare_pools(self, shard: int, found: Findings) -> None:
+        after = ""
+        while pools := await self._proof.pools(shard, after, PAGE):
+            for ledger in pools:
+                found.pools_checked += 1
+                found.add(await self._compare_pool(shard, ledger, found))
+            after = pools[-1].pool
+
+    async def _compare_pool(
+        self, shard: int, ledger: ReconcilablePool, found: Findings
+    ) -> Sequence[Difference]:
+        try:
+            snapshot = await self._store.snapshot(ledger.pool)
+        except UnknownPool:
+            return [Difference("missing_pool", ledger.pool, "pool", "known", None, compare.REWRITE)]
+        if not snapshot.counters.balanced():
+            found.unbalanced_pools += 1
+        allowance = ledger.oversell_allowance
+        found.oversold += max(
+            compare.oversold_units(ledger.counters, allowance),
+            compare.oversold_units(snapshot.counters, allowance),
+        )
+        change = None
+        if snapshot.seq > ledger.seq:
+            entries = await self.entries_in_flight(shard, ledger.seq, snapshot.seq)
+            change = compare.in_flight(entries, ledger.seq, snapshot.seq).get(ledger.pool)
+        return compare.compare_pool(ledger, change, snapshot.rules, snapshot.counters)
+
+    async def entries_in_flight(
+        self, shard: int, after_seq: int, up_to_seq: int
+    ) -> list[tuple[events.LogEntry, events.Event]]:
+        """The log's entries in ``(after_seq, up_to_seq]``, oldest first.
+
+        Raises:
+            Unavailable: there are more than can be looked through; the writer lags too far.
+        """
+        found: list[tuple[events.LogEntry, events.Event]] = []
+        newest = "+"
+        while len(found) < LAG_ENTRIES_MAX:
+            with translated_failures():
+                page = await self._store.client.xrevrange(
+                    keys.shard_log(shard), max=newest, count=PAGE
+                )
+            for stream_id, fields in page:
+                entry = decode_entry(shard, stream_id, fields)
+                if entry.last_seq <= after_seq:
+                    return found[::-1]
+                if entry.last_seq <= up_to_seq:
+                    found.append((entry, events.decode(entry)))
+            if len(page) < PAGE:
+                return found[::-1]
+            newest = f"({page[-1][0].decode()}"
+        raise Unavailable(f"shard {shard}: the writer is too far behind to compare now")
+
+    async def _compare_from_ledger(self, shard: int, found: Findings) -> None:
+        """Every hold that SQL acknowledges must be known to Redis."""
+        after = ""
+        while rows := await self._queries.open_reservations(shard, after, PAGE):
+            found.reservations_checked += len(rows)
+            ledger = {row.id: row.record() for row in rows}
+            digests = [row.id.partition("~")[2] for row in rows]
+            reply = await self._store.lookup(shard, digests)
+            store = dict(zip(ledger, reply.records, strict=True))
+            await self._settle(shard, ledger, store, reply.seq, found)
+            after = rows[-1].id
+
+    async def _compare_from_store(self, shard: int, found: Findings) -> None:
+        """Everything Redis remembers must be what SQL recorded."""
+        cursor = 0
+        while True:
+            with translated_failures():
+                cursor, page = await self._store.client.hscan(
+                    keys.reservations(shard), cursor, count=PAGE
+                )
+            digests = [digest.decode() for digest in page]
+            for start in range(0, len(digests), PAGE):
+                await self._compare_digests(shard, digests[start : start + PAGE], found)
+            if cursor == 0:
+                return
+
+    async def _compare_digests(self, shard: int, digests: list[str], found: Findings) -> None:
+        reply = await self._store.lookup(shard, digests)
+        store = {
+            f"{record.pool}~{digest}": record
+            for digest, record in zip(digests, reply.records, strict=True)
+            if record is not None
+        }
+        found.reservations_checked += len(store)
+        ledger = await self._ledger_records(store)
+        await self._settle(shard, ledger, store, reply.seq, found)
+
+    async def _ledger_records(self, ids: Iterable[str]) -> dict[str, ReservationRecord]:
+        rows = await self._queries.reservations_by_ids(list(ids))
+        return {row.id: row.record() for row in rows}
+
+    async def _settle(
+        self,
+        shard: int,
+        ledger: dict[str, ReservationRecord],
+        store: dict[str, ReservationRecord | None],
+        seq: int,
+        found: Findings,
+    ) -> None:
+        """Look again at what looks different, until it is explained or plainly different."""
+        suspects = _differing(ledger, store)
+        deadline = asyncio.get_running_loop().time() + SETTLE_TIMEOUT_S
+        while suspects:
+            settled = await self._proof.cursor_seq(shard) >= seq
+            if settled or asyncio.get_running_loop().time() > deadline:
+                ids = [difference.subject for difference in suspects]
+                ledger = await self._ledger_records(ids)
+                reply = await self._store.lookup(shard, [i.partition("~")[2] for i in ids])
+                again = dict(zip(ids, reply.records, strict=True))
+                remaining = _differing(ledger, again)
+                # Redis may have moved on since SQL was read: only a second look at rest decides.
+                if reply.seq == seq or asyncio.get_running_loop().time() > deadline:
+                    found.add(remaining)
+                    return
+                suspects, seq = remaining, reply.seq
+            await self._sleep(SETTLE_POLL_S)
+
+    async def _wrong_sums(self, shard: int) -> int:
+        """Pools whose SQL counters are not the sum of their reservations."""
+        return len(await self._proof.pools_with_wrong_sums(shard))
+
+
+def _differing(
+    ledger: dict[str, ReservationRecord], store: dict[str, ReservationRecord | None]
+) -> list[Difference]:
+    ids = ledger.keys() | store.keys()
+    compared = (
+        compare.compare_reservation(reservation_id, ledger.get(reservation_id), store_record)
+        for reservation_id in sorted(ids)
+        if (store_record := _of_pool(reservation_id, store.get(reservation_id))) is not None
+        or reservation_id in ledger
+    )
+    return [difference for difference in compared if difference is not None]
+
+
+def _of_pool(reservation_id: str, record: ReservationRecord | None) -> ReservationRecord | None:
+    """A digest alone may name another pool's record."""
+    target = parse_reservation_id(reservation_id)
+    if record is None or target is None or record.pool != target.pool:
+        return None
+    return record
