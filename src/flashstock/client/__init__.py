@@ -6,6 +6,7 @@ from flashstock.client.answers import (
     Pool,
     PoolOrder,
     Reconciliation,
+    Refund,
     Reservation,
 )
 from flashstock.client.http import Client, Granted
@@ -22,6 +23,7 @@ __all__ = [
     "Pool",
     "PoolOrder",
     "Reconciliation",
+    "Refund",
     "Reservation",
     "RetryPolicy",
     "ServiceFailed",

@@ -64,6 +64,23 @@ class Line(msgspec.Struct, frozen=True):
     quantity: int
 
 
+class Refund(msgspec.Struct, frozen=True):
+    """A payment that came too late to be served: it is on record to be paid back."""
+
+    id: int
+    reservation: str
+    pool: str
+    quantity: int
+    payment_ref: str
+
+
+class RefundPage(msgspec.Struct, frozen=True):
+    """Some refunds, and where the next page begins."""
+
+    items: tuple[Refund, ...]
+    next_after: int | None
+
+
 class Reconciliation(msgspec.Struct, frozen=True):
     """The service's own proof: Redis, the log and SQL compared."""
 

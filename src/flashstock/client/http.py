@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from random import Random
 from types import TracebackType
@@ -19,7 +19,16 @@ from urllib.parse import quote
 import aiohttp
 import msgspec
 
-from flashstock.client.answers import Cart, Line, Pool, PoolOrder, Reconciliation, Reservation
+from flashstock.client.answers import (
+    Cart,
+    Line,
+    Pool,
+    PoolOrder,
+    Reconciliation,
+    Refund,
+    RefundPage,
+    Reservation,
+)
 from flashstock.client.problems import RETRIED_STATUSES, UnexpectedAnswer, error_of
 from flashstock.client.retry import RetryPolicy, retry_after_ms
 from flashstock.errors import ConfigurationError, FlashstockError, Unavailable
@@ -64,6 +73,7 @@ _pool: Final = _decoder(Pool)
 _reservation: Final = _decoder(Reservation)
 _cart: Final = _decoder(Cart)
 _reconciliation: Final = _decoder(Reconciliation)
+_refund_page: Final = _decoder(RefundPage)
 
 
 class Client:
@@ -160,6 +170,16 @@ class Client:
         """What the service finds when it compares its stores."""
         received = await self._send("reconciliation", "GET", "/v1/ops/reconciliation")
         return _reconciliation(received.payload)
+
+    async def refunds(self) -> AsyncIterator[Refund]:
+        """Every payment that is due back, oldest first, read page by page."""
+        after: int | None = 0
+        while after is not None:
+            path = f"/v1/ops/refunds?after={after}"
+            page = _refund_page((await self._send("refunds", "GET", path)).payload)
+            for refund in page.items:
+                yield refund
+            after = page.next_after
 
     async def ready(self) -> bool:
         """Whether the service takes requests now. Never raises for a service that is away."""

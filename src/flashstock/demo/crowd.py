@@ -154,10 +154,10 @@ class Crowd:
 
     async def _pay(self, visit: Visit, hold: CrowdHold) -> None:
         payment_ref = f"{self._run}-payment-{visit.number}"
+        hold.payment_ref = payment_ref
         paid = await self._shop.confirm(hold.reservation, payment_ref)
         hold.fate = Fate.CONFIRMED
         hold.paid_ms = now_ms()
-        hold.payment_ref = payment_ref
         hold.order_no = paid.order_no
         if visit.again is Again.REPEAT:
             again = await self._shop.confirm(hold.reservation, payment_ref)

@@ -42,6 +42,7 @@ class CrowdHold:
         acknowledged_ms: when the buyer had the answer in hand.
         cancel_sent_ms: when the buyer began to give it up.
         paid_ms: when the buyer had the answer to the payment in hand.
+        payment_ref: of the payment that was made, in time or not.
     """
 
     reservation: str

@@ -148,8 +148,13 @@ class Demo:
             sold=sold,
             uncertain=untold + self._crowd.untold_units,
         )
+        refunds_due = {
+            hold.payment_ref: hold.reservation
+            for hold in holds
+            if hold.fate is Fate.REFUND_DUE and hold.payment_ref is not None
+        }
         findings, reconciliation = await prove(
-            self._operator, (hold.acknowledged() for hold in holds), [expected]
+            self._operator, (hold.acknowledged() for hold in holds), [expected], refunds_due
         )
         at_once = promised_at_once_max(promise for hold in holds for promise in hold.promises())
         beyond = max(0, at_once - self._options.units)

@@ -21,7 +21,7 @@ GOODS: Final = re.compile(r"\d{5}|DCGS")
 is (POST, DOT, D, M, C2, S, B, CRUK, BANK CHARGES, AMAZONFEE, gift vouchers …) is a service, a fee
 or a booking: it has no stock."""
 SAFE_IN_POOL_ID: Final = re.compile(r"[^A-Za-z0-9._-]")
-SKU_IN_POOL_ID_MAX: Final = 40
+SKU_IN_POOL_ID_MAX: Final = 36
 
 
 class SkuLine(NamedTuple):

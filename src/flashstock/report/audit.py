@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from flashstock.client import Pool, Reservation
+from flashstock.client import Pool, Refund, Reservation
 from flashstock.errors import UnknownPool, UnknownReservation
 from flashstock.model.states import ReservationState
 
@@ -74,17 +74,25 @@ class Books(Protocol):
 
     async def pool(self, pool: str) -> Pool: ...
 
+    def refunds(self) -> AsyncIterator[Refund]: ...
+
 
 async def audit(
     books: Books,
     acknowledged: Iterable[Acknowledged],
     pools: Sequence[PoolExpected],
+    refunds_due: Mapping[str, str] | None = None,
     concurrency: int = 32,
 ) -> Findings:
-    """Ask for every reservation and every pool, and compare.
+    """Ask for every reservation, every pool and the refunds, and compare.
 
-    A reservation that is unknown, or that was paid and is not sold, counts as lost; units that a
-    pool has held and sold beyond its total count as oversold; both are differences as well.
+    Lost is a reservation that is unknown, one that was paid and is not sold, and a payment that
+    the service said is due back and has not on record; oversold are units that a pool has held
+    and sold beyond its total. Both are differences as well.
+
+    Args:
+        refunds_due: payment reference → reservation, of the payments that are due back.
+        concurrency: requests under way at once.
     """
     findings = Findings()
     promises, expected = iter(acknowledged), iter(pools)
@@ -96,6 +104,8 @@ async def audit(
             await _check_pool(books, pool, findings)
 
     await asyncio.gather(*(work() for _ in range(concurrency)))
+    if refunds_due:
+        await _check_refunds(books, refunds_due, findings)
     return findings
 
 
@@ -121,6 +131,18 @@ async def _check_reservation(books: Books, promise: Acknowledged, findings: Find
         findings.note(f"{found.id}: order {found.order_no}, not {promise.order_no}")
     if promise.returned is not None and found.returned != promise.returned:
         findings.note(f"{found.id}: {found.returned} units returned, not {promise.returned}")
+
+
+async def _check_refunds(books: Books, due: Mapping[str, str], findings: Findings) -> None:
+    on_record = {refund.payment_ref: refund.reservation async for refund in books.refunds()}
+    for payment_ref, reservation in due.items():
+        if payment_ref not in on_record:
+            findings.lost += 1
+            findings.note(f"{reservation}: a refund of {payment_ref} is due, and not on record")
+        elif on_record[payment_ref] != reservation:
+            findings.note(
+                f"{reservation}: the refund of {payment_ref} is due to {on_record[payment_ref]}"
+            )
 
 
 async def _check_pool(books: Books, expected: PoolExpected, findings: Findings) -> None:

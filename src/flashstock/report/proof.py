@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from flashstock.client import Client, Reconciliation
@@ -15,7 +15,10 @@ LAG_POLL_SECONDS: Final = 0.2
 
 
 async def prove(
-    client: Client, acknowledged: Iterable[Acknowledged], pools: Sequence[PoolExpected]
+    client: Client,
+    acknowledged: Iterable[Acknowledged],
+    pools: Sequence[PoolExpected],
+    refunds_due: Mapping[str, str] | None = None,
 ) -> tuple[Findings, Reconciliation]:
     """The check from outside and the service's own reconciliation.
 
@@ -27,5 +30,5 @@ async def prove(
         if (await client.reconciliation()).lag_events == 0:
             break
         await asyncio.sleep(LAG_POLL_SECONDS)
-    findings = await audit(client, acknowledged, pools)
+    findings = await audit(client, acknowledged, pools, refunds_due)
     return findings, await client.reconciliation()

@@ -223,6 +223,20 @@ async def test_pools_and_carts_are_sent_as_the_interface_names_them(service):
     ]
 
 
+async def test_refunds_are_read_to_the_last_page(service):
+    refund = {"id": 7, "reservation": "p~1", "pool": "p", "quantity": 1, "payment_ref": "pay"}
+    service.answers = [
+        answer({"items": [refund], "next_after": 7}),
+        answer({"items": [{**refund, "id": 8}], "next_after": None}),
+    ]
+    async with client_of(service) as client:
+        assert [found.id async for found in client.refunds()] == [7, 8]
+    assert [path for _, path, _, _ in service.received] == [
+        "/v1/ops/refunds?after=0",
+        "/v1/ops/refunds?after=7",
+    ]
+
+
 @pytest.mark.parametrize("address", ["", "localhost:8080", "ftp://x"])
 def test_an_address_that_is_none_is_refused_at_once(address):
     with pytest.raises(ConfigurationError):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 
-from flashstock.client import Cart, Line, Pool, PoolOrder, Reservation
+from flashstock.client import Cart, Line, Pool, PoolOrder, Refund, Reservation
 from flashstock.errors import NotConfirmed, SoldOut, UnknownPool, UnknownReservation
 from flashstock.model.states import PoolState, ReservationState
 
@@ -75,6 +75,11 @@ class HonestShop:
         if reservation not in self.reservations:
             raise UnknownReservation
         return self.reservations[reservation]
+
+    async def refunds(self) -> AsyncIterator[Refund]:
+        nothing: list[Refund] = []
+        for refund in nothing:
+            yield refund
 
     async def _called(self, purpose: str, key: str) -> None:
         assert key not in self.keys, f"{key} is used twice"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 import msgspec
 import pytest
 
-from flashstock.client import Pool, Reservation
+from flashstock.client import Pool, Refund, Reservation
 from flashstock.errors import UnknownPool, UnknownReservation
 from flashstock.model.states import PoolState, ReservationState
 from flashstock.report.audit import Acknowledged, PoolExpected, audit
@@ -26,6 +27,7 @@ EXPECTED = PoolExpected("p", total=10, held=3, sold=2)
 class Books:
     reservations: dict[str, Reservation] = field(default_factory=dict)
     pools: dict[str, Pool] = field(default_factory=dict)
+    due: list[Refund] = field(default_factory=list)
 
     async def reservation(self, reservation: str) -> Reservation:
         if reservation not in self.reservations:
@@ -36,6 +38,10 @@ class Books:
         if pool not in self.pools:
             raise UnknownPool
         return self.pools[pool]
+
+    async def refunds(self) -> AsyncIterator[Refund]:
+        for refund in self.due:
+            yield refund
 
 
 async def test_books_that_agree():
@@ -104,6 +110,20 @@ async def test_what_no_answer_told_may_differ_by_so_much_and_no_more(sold, diffe
     expected = PoolExpected("p", total=10, held=3, sold=2, uncertain=3)
     findings = await audit(Books(pools={"p": found}), [], [expected])
     assert findings.differences == differences
+
+
+@pytest.mark.parametrize(
+    ("on_record", "lost", "differences"),
+    [
+        ([Refund(1, "p~1", "p", 2, "pay")], 0, 0),
+        ([], 1, 1),
+        ([Refund(1, "p~1", "p", 2, "other")], 1, 1),
+        ([Refund(1, "p~9", "p", 2, "pay")], 0, 1),
+    ],
+)
+async def test_a_payment_that_is_due_back_must_be_on_record(on_record, lost, differences):
+    findings = await audit(Books(due=on_record), [], [], {"pay": "p~1"})
+    assert (findings.lost, findings.differences) == (lost, differences)
 
 
 async def test_words_are_bounded_and_counts_are_not():
