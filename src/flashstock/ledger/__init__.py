@@ -1,0 +1,1 @@
+"""The SQL side: the truth that Redis can be rebuilt from at any time."""

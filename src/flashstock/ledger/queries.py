@@ -1,0 +1,131 @@
+"""Everything that is read from SQL, and the few rows that are written outside the log.
+
+Lists come in pages: a ``limit``, and ``after`` the last key of the page before (empty or 0 for
+the first). Every method raises ``LedgerUnavailable`` where the database did not answer.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from flashstock.ledger.engine import insert_if_absent, writing
+from flashstock.ledger.pool_queries import PoolQueries
+from flashstock.ledger.reservation_queries import ReservationQueries
+from flashstock.ledger.stored import (
+    ApiKey,
+    CursorStatus,
+    QuarantinedEvent,
+    StoredRefund,
+)
+from flashstock.ledger.tables import (
+    api_keys,
+    cursors,
+    quarantine,
+    refunds,
+    reservations,
+    settings,
+)
+from flashstock.model.records import ReservationRecord
+
+UNPAUSED_MAX: Final = 1_000
+
+
+def wall_clock_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Queries(PoolQueries, ReservationQueries):
+    """The reading side of SQL.
+
+    Args:
+        clock: ms since the epoch; stamps what is recorded here.
+    """
+
+    def __init__(self, engine: AsyncEngine, clock: Callable[[], int] = wall_clock_ms) -> None:
+        super().__init__(engine)
+        self._clock = clock
+
+    async def cursors(self) -> list[CursorStatus]:
+        """Every shard's cursor, by shard."""
+        rows = await self._all(select(cursors).order_by(cursors.c.shard))
+        return [CursorStatus(**row._asdict()) for row in rows]
+
+    async def refunds(self, after: int, limit: int) -> list[StoredRefund]:
+        """Payments that are due back, by id."""
+        statement = select(refunds).where(refunds.c.id > after).order_by(refunds.c.id)
+        return [StoredRefund(**row._asdict()) for row in await self._all(statement.limit(limit))]
+
+    async def record_refund(
+        self, record: ReservationRecord, reservation_id: str, payment_ref: str
+    ) -> None:
+        """Put a refund on record for a reservation the hot path has forgotten. Idempotent."""
+        row = {
+            "shard": select(reservations.c.shard)
+            .where(reservations.c.id == reservation_id)
+            .scalar_subquery(),
+            "reservation_id": reservation_id,
+            "pool": record.pool,
+            "buyer": record.buyer,
+            "quantity": record.quantity,
+            "payment_ref": payment_ref,
+            "recorded_at_ms": self._clock(),
+        }
+        async with writing(self._engine) as connection:
+            await connection.execute(insert_if_absent(self._engine, refunds).values(row))
+
+    async def quarantined(self, after: int, limit: int) -> list[QuarantinedEvent]:
+        """Events that contradicted SQL, by id, whether they were dealt with or not."""
+        statement = select(quarantine).where(quarantine.c.id > after).order_by(quarantine.c.id)
+        rows = await self._all(statement.limit(limit))
+        return [QuarantinedEvent(**row._asdict()) for row in rows]
+
+    async def quarantine_unpaused(self) -> list[QuarantinedEvent]:
+        """Those whose pool still sells in Redis; the oldest, if there are very many."""
+        statement = select(quarantine).where(quarantine.c.pool_paused.is_(False))
+        rows = await self._all(statement.order_by(quarantine.c.id).limit(UNPAUSED_MAX))
+        return [QuarantinedEvent(**row._asdict()) for row in rows]
+
+    async def mark_quarantine_paused(self, ids: Sequence[int]) -> None:
+        """Note that the pools of these are paused in Redis."""
+        statement = update(quarantine).where(quarantine.c.id.in_(ids)).values(pool_paused=True)
+        async with writing(self._engine) as connection:
+            await connection.execute(statement)
+
+    async def setting(self, name: str) -> str | None:
+        row = await self._first(select(settings.c.value).where(settings.c.name == name))
+        return None if row is None else str(row.value)
+
+    async def put_setting_once(self, name: str, value: str) -> str:
+        """Set what was never set. Returns what it is now: the first value, whoever set it."""
+        async with writing(self._engine) as connection:
+            row = {"name": name, "value": value}
+            await connection.execute(insert_if_absent(self._engine, settings), row)
+            found = select(settings.c.value).where(settings.c.name == name)
+            return str((await connection.execute(found)).scalar_one())
+
+    async def api_keys(self) -> list[ApiKey]:
+        """Every key, revoked ones too, by name."""
+        rows = await self._all(select(api_keys).order_by(api_keys.c.name))
+        return [ApiKey(**row._asdict()) for row in rows]
+
+    async def add_api_key(self, name: str, role: str, key_hash: str, at_ms: int) -> bool:
+        """False, and nothing changed, where the name (or the key) is taken."""
+        row = {"name": name, "role": role, "key_hash": key_hash, "created_at_ms": at_ms}
+        async with writing(self._engine) as connection:
+            statement = insert_if_absent(self._engine, api_keys)
+            return (await connection.execute(statement, row)).rowcount == 1
+
+    async def revoke_api_key(self, name: str, at_ms: int) -> bool:
+        """False where no such key is valid."""
+        statement = (
+            update(api_keys)
+            .where(api_keys.c.name == name, api_keys.c.revoked_at_ms.is_(None))
+            .values(revoked_at_ms=at_ms)
+        )
+        async with writing(self._engine) as connection:
+            return (await connection.execute(statement)).rowcount == 1

@@ -1,0 +1,47 @@
+"""How every query reads: one statement, one connection, one moment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Select, literal_column
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from flashstock.ledger.engine import OPERATION_TIMEOUT_MS, reading
+from flashstock.ledger.tables import reservations
+from flashstock.model.states import ReservationState
+
+# Written out, not bound: only then can the planners tell that a partial index holds every row.
+IS_HELD: Final[ColumnElement[bool]] = reservations.c.state == literal_column("'held'")
+IS_ENDED: Final[ColumnElement[bool]] = reservations.c.state != literal_column("'held'")
+TAKES_UNITS: Final[ColumnElement[bool]] = reservations.c.state.in_(
+    [ReservationState.HELD.value, ReservationState.CONFIRMED.value]
+)
+
+_AFTER_DIGESTS: Final = "\x7f"
+"""Sorts after every character of a digest, and after the ``~`` before it."""
+
+
+def of_pool(pool: str) -> ColumnElement[bool]:
+    """A pool's reservations: neighbours in the primary key, because their ids begin with it."""
+    ids = reservations.c.id
+    return (ids > f"{pool}~") & (ids < f"{pool}{_AFTER_DIGESTS}")
+
+
+class Reads:
+    """What the parts of ``Queries`` have in common."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def _all(
+        self, statement: Select[Any], timeout_ms: int = OPERATION_TIMEOUT_MS
+    ) -> Sequence[Any]:
+        async with reading(self._engine, timeout_ms) as connection:
+            rows: Sequence[Any] = (await connection.execute(statement)).all()
+            return rows
+
+    async def _first(self, statement: Select[Any]) -> Any | None:
+        async with reading(self._engine) as connection:
+            return (await connection.execute(statement)).first()

@@ -1,0 +1,120 @@
+"""Queries about single reservations, and pages of many."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, func, select, tuple_, union_all
+
+from flashstock.ledger.reads import IS_ENDED, IS_HELD, Reads, of_pool
+from flashstock.ledger.stored import StoredReservation
+from flashstock.ledger.tables import orders, refunds, reservations
+from flashstock.model.records import ReservationRecord
+from flashstock.model.states import ReservationState
+
+
+class ReservationQueries(Reads):
+    """Part of ``Queries``."""
+
+    async def reservation(self, reservation_id: str) -> StoredReservation | None:
+        row = await self._first(select(reservations).where(reservations.c.id == reservation_id))
+        return None if row is None else _stored(row)
+
+    async def reservation_record(self, reservation_id: str) -> ReservationRecord | None:
+        """The same as a record, for those that the hot path has forgotten."""
+        stored = await self.reservation(reservation_id)
+        return None if stored is None else stored.record()
+
+    async def reservations_by_ids(self, ids: Collection[str]) -> list[StoredReservation]:
+        """Those that exist, in no particular order."""
+        return await self._stored(select(reservations).where(reservations.c.id.in_(ids)))
+
+    async def pool_reservations(
+        self, pool: str, after_id: str, limit: int
+    ) -> list[StoredReservation]:
+        """Every reservation a pool ever had, by id."""
+        statement = select(reservations).where(of_pool(pool), reservations.c.id > after_id)
+        return await self._stored(statement.order_by(reservations.c.id).limit(limit))
+
+    async def open_reservations(
+        self, shard: int, after_id: str, limit: int
+    ) -> list[StoredReservation]:
+        """A shard's holds, oldest first. The page goes on after any reservation, ended or not."""
+        return await self._stored(_held(shard, await self._position(after_id), limit))
+
+    async def retained_reservations(
+        self, shard: int, after_id: str, limit: int, ended_since_ms: int
+    ) -> list[StoredReservation]:
+        """All that Redis must know of a shard: first its holds, then what ended lately.
+
+        Costs as much as it returns, however long the shard's history is. For a shard that
+        stands still (under recovery): what ends between two pages may be left out.
+        """
+        after = await self._position(after_id)
+        rows: list[StoredReservation] = []
+        if after is None or after.state == ReservationState.HELD.value:
+            rows = await self._stored(_held(shard, after, limit))
+            after = None
+        if len(rows) < limit:
+            rows += await self._stored(_ended(shard, after, limit - len(rows), ended_since_ms))
+        return rows
+
+    async def max_order_index(self, shard: int) -> int:
+        """The index of the shard's latest sale; 0 where there was none."""
+        index = reservations.c.order_index
+        statement = select(func.max(index)).where(reservations.c.shard == shard, index > 0)
+        row = await self._first(statement)
+        return int(row[0] or 0) if row else 0
+
+    async def payment_owner(self, payment_ref: str) -> str | None:
+        """The reservation that a payment confirmed, or for which it is due back."""
+        sale = select(orders.c.reservation_id).where(orders.c.payment_ref == payment_ref)
+        refund = select(refunds.c.reservation_id).where(refunds.c.payment_ref == payment_ref)
+        row = await self._first(select(union_all(sale, refund).subquery()))
+        return None if row is None else str(row.reservation_id)
+
+    async def _position(self, reservation_id: str) -> Any | None:
+        """Where a page begins. Rows are never deleted, so the row before it is still there."""
+        if not reservation_id:
+            return None
+        statement = select(
+            reservations.c.id,
+            reservations.c.seq,
+            reservations.c.state,
+            reservations.c.updated_at_ms,
+        )
+        return await self._first(statement.where(reservations.c.id == reservation_id))
+
+    async def _stored(self, statement: Select[Any]) -> list[StoredReservation]:
+        return [_stored(row) for row in await self._all(statement)]
+
+
+def _held(shard: int, after: Any | None, limit: int) -> Select[Any]:
+    """Holds in the order in which they were granted: neither part of the key ever changes."""
+    columns = (reservations.c.seq, reservations.c.id)
+    position = None if after is None else (after.seq, after.id)
+    return _page(shard, IS_HELD, columns, position, limit)
+
+
+def _ended(shard: int, after: Any | None, limit: int, since_ms: int) -> Select[Any]:
+    columns = (reservations.c.updated_at_ms, reservations.c.id)
+    position = (since_ms, "") if after is None else (after.updated_at_ms, after.id)
+    return _page(shard, IS_ENDED, columns, position, limit)
+
+
+def _page(
+    shard: int,
+    which: ColumnElement[bool],
+    columns: tuple[ColumnElement[int], ColumnElement[str]],
+    position: tuple[int, str] | None,
+    limit: int,
+) -> Select[Any]:
+    statement = select(reservations).where(reservations.c.shard == shard, which)
+    if position is not None:
+        statement = statement.where(tuple_(*columns) > tuple_(*position))
+    return statement.order_by(*columns).limit(limit)
+
+
+def _stored(row: Any) -> StoredReservation:
+    return StoredReservation(**{**row._asdict(), "state": ReservationState(row.state)})

@@ -1,0 +1,220 @@
+"""The tables of the ledger. What must never be false is a CHECK, named for what it promises.
+
+Identifiers of pools and reservations compare byte by byte (collation ``C``; SQLite's default):
+paging follows the same order everywhere, and all reservations of a pool are neighbours in the
+primary key. There are no foreign keys: the writer proves every row it touches by row counts,
+which costs nothing, and a trigger per hold would not.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.types import TypeEngine
+
+metadata: Final = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+
+def _identifier() -> TypeEngine[str]:
+    return Text().with_variant(Text(collation="C"), "postgresql")
+
+
+def _row_number() -> TypeEngine[int]:
+    """A 64-bit key that the database counts up; SQLite counts only its own INTEGER."""
+    return BigInteger().with_variant(Integer, "sqlite")
+
+
+settings: Final = Table(
+    "settings",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+cursors: Final = Table(
+    "cursors",
+    metadata,
+    Column("shard", Integer, primary_key=True, autoincrement=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("log_id", Text, nullable=False),
+    Column("opened_generation", BigInteger, nullable=False),
+    Column("recovery_owner", Text),
+    Column("recovery_until_ms", BigInteger, nullable=False),
+    Column("updated_at_ms", BigInteger, nullable=False),
+)
+
+pools: Final = Table(
+    "pools",
+    metadata,
+    Column("id", _identifier(), primary_key=True),
+    Column("shard", Integer, nullable=False),
+    Column("sku", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("total", BigInteger, nullable=False),
+    Column("held", BigInteger, nullable=False),
+    Column("sold", BigInteger, nullable=False),
+    Column("locked", BigInteger, nullable=False),
+    Column("oversell_allowance", BigInteger, nullable=False, server_default=text("0")),
+    Column("per_buyer_limit", BigInteger, nullable=False),
+    Column("hold_ms", BigInteger, nullable=False),
+    Column("starts_at_ms", BigInteger, nullable=False),
+    Column("ends_at_ms", BigInteger, nullable=False),
+    Column("durability", String(16), nullable=False),
+    Column("waves", Text, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("updated_at_ms", BigInteger, nullable=False),
+    CheckConstraint("held >= 0", name="held_not_negative"),
+    CheckConstraint("sold >= 0", name="sold_not_negative"),
+    CheckConstraint("locked >= 0", name="locked_not_negative"),
+    CheckConstraint("held + sold + locked <= total + oversell_allowance", name="not_oversold"),
+    Index("ix_pools_shard", "shard", "id"),
+)
+
+reservations: Final = Table(
+    "reservations",
+    metadata,
+    Column("id", _identifier(), primary_key=True),
+    Column("shard", Integer, nullable=False),
+    Column("pool", _identifier(), nullable=False),
+    Column("buyer", _identifier(), nullable=False),
+    Column("quantity", BigInteger, nullable=False),
+    Column("cart", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("deadline_ms", BigInteger, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("updated_at_ms", BigInteger, nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("payment_ref", Text),
+    Column("order_index", BigInteger, nullable=False),
+    Column("order_no", Text),
+    Column("returned", BigInteger, nullable=False),
+    CheckConstraint("quantity > 0", name="quantity_positive"),
+    CheckConstraint("returned >= 0 AND returned <= quantity", name="returned_within_quantity"),
+    CheckConstraint(
+        "state <> 'returned' OR returned = quantity", name="returned_state_is_complete"
+    ),
+    # A hold pays for one index besides its key, and that one grows at its end only: an index of
+    # holds by id would touch a page per row, which halves what SQLite can take.
+    Index(
+        "ix_reservations_held",
+        "shard",
+        "seq",
+        "id",
+        postgresql_where=text("state = 'held'"),
+        sqlite_where=text("state = 'held'"),
+    ),
+    Index(
+        "ix_reservations_ended",
+        "shard",
+        "updated_at_ms",
+        "id",
+        postgresql_where=text("state <> 'held'"),
+        sqlite_where=text("state <> 'held'"),
+    ),
+    Index(
+        "ix_reservations_order_index",
+        "shard",
+        "order_index",
+        postgresql_where=text("order_index > 0"),
+        sqlite_where=text("order_index > 0"),
+    ),
+)
+
+journal: Final = Table(
+    "journal",
+    metadata,
+    Column("shard", Integer, primary_key=True, autoincrement=False),
+    Column("generation", BigInteger, primary_key=True, autoincrement=False),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("count", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("pool", Text, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("payload", Text, nullable=False),
+    Index(
+        "ix_journal_commands",
+        "shard",
+        "seq",
+        postgresql_where=text("kind IN ('adjusted', 'returned')"),
+        sqlite_where=text("kind IN ('adjusted', 'returned')"),
+    ),
+)
+
+orders: Final = Table(
+    "orders",
+    metadata,
+    Column("order_no", Text, primary_key=True),
+    Column("reservation_id", _identifier(), nullable=False),
+    Column("pool", _identifier(), nullable=False),
+    Column("buyer", _identifier(), nullable=False),
+    Column("quantity", BigInteger, nullable=False),
+    Column("payment_ref", Text, nullable=False),
+    Column("confirmed_at_ms", BigInteger, nullable=False),
+    UniqueConstraint("reservation_id"),
+    UniqueConstraint("payment_ref"),
+)
+
+refunds: Final = Table(
+    "refunds",
+    metadata,
+    Column("id", _row_number(), primary_key=True),
+    Column("shard", Integer, nullable=False),
+    Column("reservation_id", _identifier(), nullable=False),
+    Column("pool", _identifier(), nullable=False),
+    Column("buyer", _identifier(), nullable=False),
+    Column("quantity", BigInteger, nullable=False),
+    Column("payment_ref", Text, nullable=False),
+    Column("recorded_at_ms", BigInteger, nullable=False),
+    Column("settled_at_ms", BigInteger),
+    UniqueConstraint("payment_ref"),
+)
+
+quarantine: Final = Table(
+    "quarantine",
+    metadata,
+    Column("id", _row_number(), primary_key=True),
+    Column("shard", Integer, nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("pool", Text, nullable=False),
+    Column("payload", Text, nullable=False),
+    Column("error", Text, nullable=False),
+    Column("recorded_at_ms", BigInteger, nullable=False),
+    Column("pool_paused", Boolean, nullable=False),
+    Column("resolved_at_ms", BigInteger),
+)
+
+api_keys: Final = Table(
+    "api_keys",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("role", Text, nullable=False),
+    Column("key_hash", Text, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("revoked_at_ms", BigInteger),
+    UniqueConstraint("key_hash"),
+)
