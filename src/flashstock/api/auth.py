@@ -10,6 +10,7 @@ Imports nothing of the web framework, so that the command line can use it.
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 import secrets
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol
 
-from flashstock.errors import Forbidden, Unauthorized, Unavailable
+from flashstock.errors import FlashstockError, Forbidden, Unauthorized, Unavailable
 
 KEY_PREFIX: Final = "fsk_"
 KEY_BYTES: Final = 24
@@ -27,8 +28,11 @@ LOCAL_NAME: Final = "local"
 RESERVED_NAMES: Final = frozenset({ADMIN_NAME, LOCAL_NAME})
 """A reservation id is derived from the caller's name, so no stored key may share one of these."""
 CACHE_MAX: Final = 10_000
+REFRESH_INTERVAL_SECONDS: Final = 3.0
+"""How long a revoked key may go on working in another process."""
 
 _BEARER: Final = re.compile(rb"bearer +([\x21-\x7e]{1,512})", re.IGNORECASE)
+_log = logging.getLogger("flashstock.api.auth")
 
 
 class Role(StrEnum):
@@ -172,3 +176,10 @@ class Keyring:
         self._loaded = True
         is_open = self._may_be_open and not stored
         self._local = Principal(LOCAL_NAME, Role.ADMIN) if is_open else None
+
+    async def refresh_or_keep(self, table: KeyTable) -> None:
+        """``refresh``, but a ledger that is away changes nothing and is only logged."""
+        try:
+            await self.refresh(table)
+        except FlashstockError as problem:
+            _log.warning("API keys were not refreshed: %s", problem)

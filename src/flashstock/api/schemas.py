@@ -30,6 +30,8 @@ from flashstock.model.states import Durability
 
 NO_CONTROL_CHARACTERS: Final = r"^[^\x00-\x1f\x7f-\x9f]+$"
 """Packed records and log payloads separate fields with control characters."""
+PAGE_LIMIT_DEFAULT: Final = 100
+PAGE_LIMIT_MAX: Final = 1_000
 PRINTABLE_ASCII: Final = r"^[\x20-\x7e]+$"
 _RFC_3339: Final = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?"
@@ -267,6 +269,28 @@ class KeyRequest(Body):
         if name in RESERVED_NAMES:
             raise ValueError(f"{name!r} is reserved")
         return name
+
+
+class PoolPageRequest(BaseModel):
+    """Which pools to list. Query parameters are text, so numbers are read from it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    after: Annotated[str, Field(max_length=64, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")] = Field(
+        default="", description="The last id of the page before."
+    )
+    limit: Annotated[int, Field(ge=1, le=PAGE_LIMIT_MAX)] = PAGE_LIMIT_DEFAULT
+
+
+class NumberedPageRequest(BaseModel):
+    """Which rows to list."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    after: Annotated[int, Field(ge=0, le=2**53)] = Field(
+        default=0, description="The last id of the page before."
+    )
+    limit: Annotated[int, Field(ge=1, le=PAGE_LIMIT_MAX)] = PAGE_LIMIT_DEFAULT
 
 
 def invalid_request(problems: Sequence[Mapping[str, Any]]) -> InvalidRequest:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from flashstock.api.auth import Keyring
+from flashstock.api.counters import HotCounters
+from flashstock.api.proof_watch import ProofWatch
 from flashstock.config import Settings
 from flashstock.hotpath.applied import AppliedTracker
 from flashstock.hotpath.lanes import Lanes
@@ -47,3 +49,8 @@ class Services:
     reconciliation: Reconciliation
     start: Callable[[], Awaitable[None]]
     stop: Callable[[], Awaitable[None]]
+    counters: HotCounters = field(default_factory=HotCounters)
+    proof_watch: ProofWatch = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "proof_watch", ProofWatch(self.reconciliation.report))

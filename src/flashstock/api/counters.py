@@ -1,0 +1,66 @@
+"""Counting on the hot path costs an addition; what it means is worked out when someone asks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final
+
+from flashstock.hotpath.scripts import Verdict
+
+BATCH_SIZE_BOUNDS: Final = (1, 2, 4, 8, 16, 32, 64, 128)
+SCRIPT_SECONDS_BOUNDS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+
+
+class Buckets:
+    """A histogram: how many observations were at most each bound, and their sum."""
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, value: float) -> None:
+        """Count one observation."""
+        self.total += value
+        for index, bound in enumerate(self.bounds):
+            if value <= bound:
+                self.counts[index] += 1
+                return
+        self.counts[-1] += 1
+
+    def cumulative(self) -> list[tuple[str, float]]:
+        """(bound as text, observations up to it), the last one ``+Inf``."""
+        names = [*(str(bound) for bound in self.bounds), "+Inf"]
+        running = 0
+        pairs = []
+        for name, count in zip(names, self.counts, strict=True):
+            running += count
+            pairs.append((name, float(running)))
+        return pairs
+
+
+class HotCounters:
+    """What one API process has done since it started. Used by one event loop only."""
+
+    __slots__ = ("answers", "batch_sizes", "script_seconds", "sold_out_from_memory", "verdicts")
+
+    def __init__(self) -> None:
+        self.answers: Counter[tuple[str, str, int, str]] = Counter()
+        """(method, route, status, problem code or empty) → answers."""
+        self.verdicts = [0] * len(Verdict)
+        """By ``Verdict``: what became of each reservation asked for, alone or in a batch."""
+        self.sold_out_from_memory = 0
+        """Refusals that asked nobody; they are in ``verdicts`` too."""
+        self.batch_sizes = Buckets(BATCH_SIZE_BOUNDS)
+        self.script_seconds = Buckets(SCRIPT_SECONDS_BOUNDS)
+
+    def answered(self, method: str, route: str, status: int, code: str = "") -> None:
+        """One request was answered."""
+        self.answers[method, route, status, code] += 1
+
+    def decided(self, size: int, seconds: float) -> None:
+        """One call of the reserve script decided ``size`` requests in ``seconds``."""
+        self.batch_sizes.observe(size)
+        self.script_seconds.observe(seconds)

@@ -1,0 +1,211 @@
+"""The shape of every answer, for the OpenAPI document (a test holds the answers against it)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from flashstock.api.auth import Role
+from flashstock.model.states import Durability, PoolState, ReservationState
+
+Time = Annotated[datetime, Field(examples=["2026-11-22T03:00:00.123Z"])]
+Units = Annotated[int, Field(ge=0)]
+
+
+class Problem(BaseModel):
+    """RFC 9457. ``code`` is stable; the other members of a refusal say what a page needs."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = Field(examples=["urn:flashstock:problem:sold_out"])
+    title: str
+    status: int
+    detail: str
+    code: str = Field(examples=["sold_out"])
+
+
+class FieldProblem(BaseModel):
+    field: str
+    problem: str
+
+
+class ReservationDocument(BaseModel):
+    """One reservation; ``payment_ref``, ``order_no`` and ``returned`` once it is paid."""
+
+    id: str = Field(examples=["campaign-1~Jx0yYv3mDq8Qe1aZ"])
+    pool: str = Field(examples=["campaign-1"])
+    buyer: str = Field(examples=["buyer-42"])
+    quantity: int = Field(ge=1, examples=[1])
+    state: ReservationState
+    expires_at: Time
+    receipt: str = Field(description="Signed by the service; proves the hold without a store.")
+    payment_ref: str | None = None
+    order_no: str | None = None
+    returned: Units | None = None
+
+
+class WaveDocument(BaseModel):
+    at: Time
+    quantity: Units
+
+
+class PoolDocument(BaseModel):
+    """A pool: ``available + held + sold + locked == total``, always."""
+
+    id: str = Field(examples=["campaign-1"])
+    sku: str = Field(examples=["85123A"])
+    state: PoolState
+    total: Units
+    available: Units
+    held: Units
+    sold: Units
+    locked: Units
+    per_buyer_limit: int | None
+    hold_seconds: int
+    starts_at: Time | None
+    ends_at: Time | None
+    durability: Durability
+    waves: list[WaveDocument]
+
+
+class PoolPage(BaseModel):
+    """Pools as SQL has them, in order of their ids. ``next_after`` is null on the last page."""
+
+    items: list[PoolDocument]
+    next_after: str | None
+
+
+class CartDocument(BaseModel):
+    id: str
+    buyer: str
+    reservations: list[ReservationDocument]
+
+
+class BatchItemDocument(BaseModel):
+    """A reservation, or a problem; ``status`` is the HTTP status it would have had alone."""
+
+    model_config = ConfigDict(extra="allow")
+
+    status: int = Field(examples=[201])
+    id: str | None = None
+    code: str | None = None
+
+
+class BatchDocument(BaseModel):
+    """One answer for each item, in the same order."""
+
+    items: list[BatchItemDocument]
+
+
+class ShardDocument(BaseModel):
+    """How far SQL has followed the log. ``seq`` is null while Redis does not answer for it."""
+
+    shard: int
+    state: Literal["open", "recovering"]
+    generation: int
+    seq: int | None
+    applied_seq: int
+    lag_events: int | None
+
+
+class ShardList(BaseModel):
+    shards: list[ShardDocument]
+
+
+class QuarantineDocument(BaseModel):
+    """An event that contradicts what SQL says. Its pool is paused until someone has looked."""
+
+    id: int
+    shard: int
+    generation: int
+    seq: int
+    kind: str
+    pool: str
+    payload: str
+    error: str
+    pool_paused: bool
+    recorded_at: Time
+    resolved_at: Time | None
+
+
+class QuarantinePage(BaseModel):
+    items: list[QuarantineDocument]
+    next_after: int | None
+
+
+class RefundDocument(BaseModel):
+    """A payment that came too late to be served and is due back."""
+
+    id: int
+    reservation: str
+    pool: str
+    buyer: str
+    quantity: int
+    payment_ref: str
+    recorded_at: Time
+    settled_at: Time | None
+
+
+class RefundPage(BaseModel):
+    items: list[RefundDocument]
+    next_after: int | None
+
+
+class ReconciliationDocument(BaseModel):
+    """Redis, the log and SQL compared. ``ok`` says it all in one word."""
+
+    model_config = ConfigDict(extra="allow")
+
+    at: Time
+    ok: bool
+    pools_checked: int
+    reservations_checked: int
+    differences_count: int
+    differences: list[dict[str, Any]]
+    oversold: int
+    lost: int
+    lag_events: int
+    invariants: dict[str, bool]
+    shards: list[dict[str, Any]]
+
+
+class RepairDocument(BaseModel):
+    """What was written, or would be."""
+
+    model_config = ConfigDict(extra="allow")
+
+    dry_run: bool
+
+
+class KeyDocument(BaseModel):
+    """An API key, without the key: only its hash is stored."""
+
+    name: str = Field(examples=["shop"])
+    role: Role
+    created_at: Time
+    revoked_at: Time | None
+
+
+class NewKeyDocument(KeyDocument):
+    """The only time the key itself is shown."""
+
+    key: str = Field(examples=["fsk_…"])
+
+
+class KeyList(BaseModel):
+    items: list[KeyDocument]
+
+
+class HealthDocument(BaseModel):
+    status: Literal["ok"]
+
+
+class ReadyDocument(BaseModel):
+    status: Literal["ready"]
+
+
+class VersionDocument(BaseModel):
+    name: Literal["flashstock"]
+    version: str

@@ -1,0 +1,226 @@
+"""``GET /metrics``: what this process counted, and what the stores say at this moment.
+
+Counters belong to one process: on a socket that several workers share, every scrape is answered
+by one of them, so their series carry the process id as ``worker`` and are added up by whoever
+asks. (prometheus_client's multi-process mode would write a shared file on every hot request.)
+What the stores say is the same whoever answers, and carries no such label.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.registry import Collector
+
+from flashstock import __version__
+from flashstock.api.counters import Buckets, HotCounters
+from flashstock.api.proof_watch import Proof
+from flashstock.api.services import Services
+from flashstock.api.shards import ShardStatus, shard_statuses
+from flashstock.errors import Unavailable
+from flashstock.hotpath.scripts import Verdict
+from flashstock.ledger.stored import StoredPool
+
+POOLS_SHOWN_MAX: Final = 1_000
+"""One series for each state of each pool: beyond this many pools, the rest is left out."""
+STORE_TIMEOUT_SECONDS: Final = 1.0
+CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
+
+
+@dataclass(slots=True)
+class StoreView:
+    """What the stores answered; ``None`` where they did not, in time."""
+
+    pools: Sequence[StoredPool] | None = None
+    shards: list[ShardStatus] | None = None
+
+
+async def render_metrics(services: Services) -> bytes:
+    """The text format of Prometheus. Always answers: what is away is left out, and said so."""
+    view = StoreView()
+    try:
+        async with asyncio.timeout(STORE_TIMEOUT_SECONDS):
+            view.pools = await services.queries.pools("", POOLS_SHOWN_MAX)
+            view.shards = await shard_statuses(services.store, services.queries)
+    except (Unavailable, TimeoutError):
+        view.shards = None
+    services.proof_watch.wanted()
+    registry = CollectorRegistry(auto_describe=False)
+    ProcessCollector(registry=registry)
+    registry.register(_Snapshot(services, view))
+    return generate_latest(registry)
+
+
+@dataclass(eq=False)
+class _Snapshot(Collector):
+    """Everything of one scrape. Nothing here waits."""
+
+    services: Services
+    view: StoreView
+    worker: str = field(default_factory=lambda: str(os.getpid()))
+
+    def collect(self) -> Iterator[Metric]:
+        yield InfoMetricFamily("flashstock", "The version that runs", {"version": __version__})
+        yield from _counted(self.services.counters, self.worker)
+        yield from self._waiting()
+        yield from _shards(self.view.shards)
+        yield from _pools(self.view.pools)
+        yield from _proof(self.services.proof_watch.last)
+
+    def _waiting(self) -> Iterator[Metric]:
+        waiting = GaugeMetricFamily(
+            "flashstock_waiting_commits",
+            "Batches whose requests wait for the commit in SQL",
+            labels=["worker"],
+        )
+        waiting.add_metric([self.worker], self.services.applied.waiting())
+        yield waiting
+        is_open = GaugeMetricFamily(
+            "flashstock_shard_open",
+            "1 while this process lets calls through to the shard",
+            labels=["worker", "shard"],
+        )
+        for shard in range(self.services.store.shard_count):
+            opened = self.services.store.generation(shard) is not None
+            is_open.add_metric([self.worker, str(shard)], float(opened))
+        yield is_open
+
+
+def _counted(counters: HotCounters, worker: str) -> Iterator[Metric]:
+    requests = CounterMetricFamily(
+        "flashstock_http_requests",
+        "Answers by route, status and problem code",
+        labels=["worker", "method", "route", "status", "code"],
+    )
+    for (method, route, status, code), count in counters.answers.items():
+        requests.add_metric([worker, method, route, str(status), code], count)
+    yield requests
+    verdicts = CounterMetricFamily(
+        "flashstock_reservation_verdicts",
+        "What became of each reservation asked for, alone or in a batch",
+        labels=["worker", "verdict"],
+    )
+    for verdict in Verdict:
+        verdicts.add_metric([worker, verdict.name.lower()], counters.verdicts[verdict])
+    yield verdicts
+    remembered = CounterMetricFamily(
+        "flashstock_sold_out_from_memory",
+        "Refusals that asked no store",
+        labels=["worker"],
+    )
+    remembered.add_metric([worker], counters.sold_out_from_memory)
+    yield remembered
+    yield _histogram(
+        "flashstock_lane_batch_size",
+        "Requests decided by one call of the reserve script",
+        counters.batch_sizes,
+        worker,
+    )
+    yield _histogram(
+        "flashstock_reserve_script_seconds",
+        "Time from sending the reserve script's call to its answer",
+        counters.script_seconds,
+        worker,
+    )
+
+
+def _histogram(name: str, text: str, buckets: Buckets, worker: str) -> Metric:
+    family = HistogramMetricFamily(name, text, labels=["worker"])
+    family.add_metric([worker], buckets.cumulative(), buckets.total)
+    return family
+
+
+def _shards(statuses: list[ShardStatus] | None) -> Iterator[Metric]:
+    yield _gauge(
+        "flashstock_stores_answered",
+        "1 where SQL answered this scrape in time; without it, what it says is left out",
+        [((), float(statuses is not None))],
+    )
+    known = statuses or []
+    yield _gauge(
+        "flashstock_log_seq",
+        "The last event number of the log",
+        [((str(one.shard),), float(one.seq)) for one in known if one.seq is not None],
+        "shard",
+    )
+    yield _gauge(
+        "flashstock_applied_seq",
+        "The last event number that is committed in SQL",
+        [((str(one.shard),), float(one.applied_seq)) for one in known],
+        "shard",
+    )
+    yield _gauge(
+        "flashstock_applied_lag_events",
+        "Events in the log that SQL does not have yet",
+        [((str(one.shard),), float(one.lag_events)) for one in known if one.lag_events is not None],
+        "shard",
+    )
+
+
+def _pools(pools: Sequence[StoredPool] | None) -> Iterator[Metric]:
+    """A pool's units as SQL has them, and whether they add up."""
+    units = []
+    for pool in pools or ():
+        counters = pool.counters
+        units += [
+            ((pool.id, "available"), float(counters.available)),
+            ((pool.id, "held"), float(counters.held)),
+            ((pool.id, "sold"), float(counters.sold)),
+            ((pool.id, "locked"), float(counters.locked)),
+        ]
+    yield _gauge(
+        "flashstock_pool_units",
+        f"Where a pool's units are, as SQL has it; the first {POOLS_SHOWN_MAX} pools by id",
+        units,
+        "pool",
+        "state",
+    )
+
+
+def _proof(proof: Proof | None) -> Iterator[Metric]:
+    """What the last reconciliation of this process found; nothing before the first one."""
+    invariants = sorted(proof.invariants.items()) if proof else ()
+    yield _gauge(
+        "flashstock_invariant_ok",
+        "1 where the last reconciliation found the invariant to hold",
+        [((name,), float(holds)) for name, holds in invariants],
+        "invariant",
+    )
+    numbers = proof.numbers if proof else {}
+    for name, text in _PROOF_GAUGES.items():
+        samples = [((), float(numbers[name]))] if name in numbers else []
+        yield _gauge(f"flashstock_reconciliation_{name}", text, samples)
+    yield _gauge(
+        "flashstock_reconciliation_timestamp_seconds",
+        "When the last reconciliation was finished",
+        [((), proof.finished_at_s)] if proof else [],
+    )
+
+
+_PROOF_GAUGES: Final = {
+    "oversold": "Units sold or held beyond what there is",
+    "lost": "Acknowledged units that Redis does not know",
+    "differences_count": "Disagreements between Redis and SQL",
+}
+
+
+def _gauge(
+    name: str, text: str, samples: Iterable[tuple[tuple[str, ...], float]], *labels: str
+) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=labels)
+    for values, value in samples:
+        family.add_metric(values, value)
+    return family

@@ -1,0 +1,114 @@
+"""What operators look at: proof, shards, quarantine, refunds."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from starlette.responses import Response
+
+from flashstock import errors
+from flashstock.api.bodies import format_time
+from flashstock.api.documents import (
+    QuarantinePage,
+    ReconciliationDocument,
+    RefundPage,
+    RepairDocument,
+    ShardList,
+)
+from flashstock.api.openapi import problems
+from flashstock.api.routing import OpsRoute, ServicesOf, answer
+from flashstock.api.schemas import NumberedPageRequest, RepairRequest
+from flashstock.api.shards import shard_statuses
+from flashstock.ledger.stored import QuarantinedEvent, StoredRefund
+
+operations = APIRouter(prefix="/v1/ops", tags=["operations"], route_class=OpsRoute)
+
+
+@operations.get(
+    "/reconciliation",
+    summary="Compare Redis, the log and SQL",
+    responses={200: {"model": ReconciliationDocument}, **problems()},
+)
+async def reconciliation(services: ServicesOf) -> Response:
+    """Reads everything, in bounded memory. The differences shown are limited, the count is not."""
+    report = await services.reconciliation.report()
+    services.proof_watch.found(report)
+    return answer(report)
+
+
+@operations.post(
+    "/reconciliation/repair",
+    summary="Bring Redis back to what SQL says",
+    responses={200: {"model": RepairDocument}, **problems(writes=True)},
+)
+async def repair(services: ServicesOf, body: RepairRequest | None = None) -> Response:
+    """Only shows what would be written unless `dry_run` is false. SQL itself never changes."""
+    dry_run = body is None or body.dry_run
+    return answer(await services.reconciliation.repair(dry_run=dry_run))
+
+
+@operations.get(
+    "/shards",
+    summary="How far SQL has followed the log",
+    responses={200: {"model": ShardList}, **problems()},
+)
+async def shards(services: ServicesOf) -> Response:
+    """`state` is this process's: `recovering` while it refuses calls to the shard."""
+    statuses = await shard_statuses(services.store, services.queries)
+    return answer({"shards": [status.document() for status in statuses]})
+
+
+@operations.get(
+    "/quarantine",
+    summary="Events that could not be applied",
+    responses={200: {"model": QuarantinePage}, **problems(errors.InvalidRequest)},
+)
+async def quarantine(
+    page: Annotated[NumberedPageRequest, Query()], services: ServicesOf
+) -> Response:
+    """Their pools are paused. Oldest first."""
+    rows = await services.queries.quarantined(page.after, page.limit)
+    next_after = rows[-1].id if len(rows) == page.limit else None
+    return answer({"items": [_quarantined(row) for row in rows], "next_after": next_after})
+
+
+@operations.get(
+    "/refunds",
+    summary="Payments that are due back",
+    responses={200: {"model": RefundPage}, **problems(errors.InvalidRequest)},
+)
+async def refunds(page: Annotated[NumberedPageRequest, Query()], services: ServicesOf) -> Response:
+    """They came after the hold had ended and could not be served. Oldest first."""
+    rows = await services.queries.refunds(page.after, page.limit)
+    next_after = rows[-1].id if len(rows) == page.limit else None
+    return answer({"items": [_refund(row) for row in rows], "next_after": next_after})
+
+
+def _quarantined(row: QuarantinedEvent) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "shard": row.shard,
+        "generation": row.generation,
+        "seq": row.seq,
+        "kind": row.kind,
+        "pool": row.pool,
+        "payload": row.payload,
+        "error": row.error,
+        "pool_paused": row.pool_paused,
+        "recorded_at": format_time(row.recorded_at_ms),
+        "resolved_at": format_time(row.resolved_at_ms) if row.resolved_at_ms else None,
+    }
+
+
+def _refund(row: StoredRefund) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "reservation": row.reservation_id,
+        "pool": row.pool,
+        "buyer": row.buyer,
+        "quantity": row.quantity,
+        "payment_ref": row.payment_ref,
+        "recorded_at": format_time(row.recorded_at_ms),
+        "settled_at": format_time(row.settled_at_ms) if row.settled_at_ms else None,
+    }
