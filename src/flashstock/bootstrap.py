@@ -26,6 +26,7 @@ from flashstock.hotpath.log import ShardLog
 from flashstock.hotpath.store import HotStore
 from flashstock.ledger.apply import Ledger
 from flashstock.ledger.engine import create_engine
+from flashstock.ledger.proof import Proof
 from flashstock.ledger.queries import Queries
 from flashstock.model.receipts import ReceiptSigner
 from flashstock.reconcile.reconciler import Reconciler
@@ -59,6 +60,7 @@ class Stores:
     client: Redis
     tailing: Redis
     queries: Queries
+    proof: Proof
     ledger: Ledger
     store: HotStore
 
@@ -112,6 +114,7 @@ def build_stores(settings: Settings, order_secret: bytes) -> Stores:
         client,
         tailing,
         Queries(engine),
+        Proof(engine),
         Ledger(engine, order_secret, now_ms),
         HotStore(client, settings.shard_count),
     )
@@ -121,7 +124,9 @@ def build_gate(settings: Settings, stores: Stores, applied: AppliedTracker | Non
     """The gate of one process, which the store tells when its data set is lost."""
     retention_ms = retention_ms_of(settings)
     owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
-    rebuilder = Rebuilder(stores.client, stores.queries, now_ms, retention_ms=retention_ms)
+    rebuilder = Rebuilder(
+        stores.client, stores.queries, stores.proof, now_ms, retention_ms=retention_ms
+    )
     recoverer = Recoverer(stores.client, stores.ledger, rebuilder, owner)
     gate = Gate(stores.store, stores.client, recoverer, applied, retention_ms=retention_ms)
     stores.store.on_lost = gate.lost
@@ -167,7 +172,7 @@ def build_services(settings: Settings, loaded: Secrets) -> Services:
         queries=stores.queries,
         signer=loaded.signer,
         keyring=keyring,
-        reconciliation=Reconciler(stores.store, stores.queries),
+        reconciliation=Reconciler(stores.store, stores.queries, stores.proof),
         start=background.start,
         stop=stop,
     )
@@ -214,7 +219,7 @@ async def reconcile(settings: Settings, *, repair: bool, dry_run: bool) -> dict[
     gate = build_gate(settings, stores, None)
     try:
         await gate.open_all()
-        reconciler = Reconciler(stores.store, stores.queries)
+        reconciler = Reconciler(stores.store, stores.queries, stores.proof)
         return await (reconciler.repair(dry_run=dry_run) if repair else reconciler.report())
     finally:
         await gate.stop()

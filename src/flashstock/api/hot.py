@@ -9,12 +9,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final
 
 import orjson
 
+from flashstock.api.asgi import (
+    ASGIHandler,
+    ClientGone,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    check_content_length,
+    header_of,
+    read_body,
+)
 from flashstock.api.auth import Principal, Role
 from flashstock.api.bodies import format_time, receipt_stamp, refusal_of, reservation_body
 from flashstock.api.problems import problem_document, problem_response_parts
@@ -27,7 +38,7 @@ from flashstock.api.requests import (
     require_json,
 )
 from flashstock.api.services import Services
-from flashstock.errors import BodyTooLarge, FlashstockError
+from flashstock.errors import FlashstockError
 from flashstock.hotpath.lanes import Verdicted
 from flashstock.hotpath.replies import BatchReply
 from flashstock.hotpath.scripts import Verdict
@@ -37,30 +48,25 @@ from flashstock.service.reservations import Answer
 
 logger = logging.getLogger(__name__)
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Handler = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-BODY_BYTES_MAX: Final = 64 * 1024
-BATCH_BODY_BYTES_MAX: Final = 1024 * 1024
-
 _RESERVATIONS: Final = "/v1/reservations"
 _HELD: Final = int(Verdict.HELD)
 _REPLAYED: Final = int(Verdict.REPLAYED)
 _SOLD_OUT: Final = int(Verdict.SOLD_OUT)
 _JSON: Final = (b"content-type", b"application/json")
 _NO_STORE: Final = (b"cache-control", b"no-store")
+_DECIDING_HEADERS: Final = (
+    b"authorization",
+    b"content-length",
+    b"content-type",
+    b"idempotency-key",
+)
+_LENGTH_DIGITS_UNCHECKED: Final = 5
+"""A length of fewer digits is below every limit."""
 _REPLAY: Final = (b"idempotency-replayed", b"true")
 
 
-class ClientGone(Exception):
-    """The client hung up before its request was complete: there is nobody to answer."""
-
-
 class HotRoutes:
-    """Handlers for the four routes of the hot path."""
+    """ASGIHandlers for the four routes of the hot path."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -68,14 +74,14 @@ class HotRoutes:
         self._sign = services.signer.sign
         self._keyring = services.keyring
         self._sold_out: dict[str, tuple[BatchReply, Message, Message]] = {}
-        self._exact: Mapping[str, Handler] = {
+        self._exact: Mapping[str, ASGIHandler] = {
             _RESERVATIONS: self._guarded(self._reserve),
             f"{_RESERVATIONS}/batch": self._guarded(self._batch),
         }
         self._confirm_handler = self._guarded(self._confirm)
         self._cancel_handler = self._guarded(self._cancel)
 
-    def handler(self, scope: Scope) -> Handler | None:
+    def handler(self, scope: Scope) -> ASGIHandler | None:
         """The handler of a request, or ``None`` where FastAPI takes it."""
         if scope["type"] != "http" or scope["method"] != "POST":
             return None
@@ -90,7 +96,7 @@ class HotRoutes:
                 return self._cancel_handler
         return None
 
-    def _guarded(self, handler: Handler) -> Handler:
+    def _guarded(self, handler: ASGIHandler) -> ASGIHandler:
         """Errors become problems; a client that is gone gets none."""
 
         async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
@@ -107,11 +113,11 @@ class HotRoutes:
         return guarded
 
     async def _reserve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = dict(scope["headers"])
+        headers = _headers(scope)
         principal = self._admit(headers)
         require_json(headers.get(b"content-type"))
         key = idempotency_key(headers.get(b"idempotency-key"))
-        request = decode_reserve(await _read_body(headers, receive, BODY_BYTES_MAX))
+        request = decode_reserve(await read_body(scope, receive))
         pool = request.pool
         digest = digest_of("reservation", principal.name, key)
         lane = self._lanes.lane(pool)
@@ -133,10 +139,10 @@ class HotRoutes:
             raise refusal_of(verdicted.verdict, pool, verdicted.batch)
 
     async def _batch(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = dict(scope["headers"])
+        headers = _headers(scope)
         principal = self._admit(headers)
         require_json(headers.get(b"content-type"))
-        request = decode_batch(await _read_body(headers, receive, BATCH_BODY_BYTES_MAX))
+        request = decode_batch(await read_body(scope, receive))
         asked: list[tuple[str, asyncio.Future[Verdicted] | FlashstockError]] = []
         for item in request.items:
             digest = digest_of("reservation", principal.name, item.idempotency_key)
@@ -167,18 +173,18 @@ class HotRoutes:
         raise refusal_of(verdicted.verdict, pool, verdicted.batch)
 
     async def _confirm(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = dict(scope["headers"])
+        headers = _headers(scope)
         self._admit(headers)
         require_json(headers.get(b"content-type"))
-        request = decode_confirm(await _read_body(headers, receive, BODY_BYTES_MAX))
+        request = decode_confirm(await read_body(scope, receive))
         reservation_id = scope["path"].split("/")[3]
         answer = await self._services.reservations.confirm(reservation_id, request.payment_ref)
         await self._send_answer(send, answer)
 
     async def _cancel(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = dict(scope["headers"])
+        headers = _headers(scope)
         self._admit(headers)
-        body = await _read_body(headers, receive, BODY_BYTES_MAX)
+        body = await read_body(scope, receive)
         if body:
             require_json(headers.get(b"content-type"))
             decode_cancel(body)
@@ -239,22 +245,15 @@ def _shared_by_batch(deadline_ms: int, generation: str, first_seq: int) -> tuple
     return receipt_stamp(deadline_ms, generation, first_seq), format_time(deadline_ms)
 
 
-async def _read_body(headers: Mapping[bytes, bytes], receive: Receive, bytes_max: int) -> bytes:
-    length = headers.get(b"content-length")
-    if (length is not None and len(length) > 7) or int(length or 0) > bytes_max:
-        raise BodyTooLarge(f"at most {bytes_max} bytes are read")
-    message = await receive()
-    if message["type"] == "http.disconnect":
-        raise ClientGone
-    body: bytes = message.get("body", b"")
-    while message.get("more_body", False):
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        body += message.get("body", b"")
-        if len(body) > bytes_max:
-            raise BodyTooLarge(f"at most {bytes_max} bytes are read")
-    return body
+def _headers(scope: Scope) -> dict[bytes, bytes]:
+    """The request's headers. Raises ``InvalidRequest`` where one that decides is there twice."""
+    headers = dict(scope["headers"])
+    if len(headers) < len(scope["headers"]):
+        for name in _DECIDING_HEADERS:
+            header_of(scope, name)
+    if len(headers.get(b"content-length", b"")) >= _LENGTH_DIGITS_UNCHECKED:
+        check_content_length(scope)
+    return headers
 
 
 async def _send_json(send: Send, status: int, body: bytes, *more: tuple[bytes, bytes]) -> None:

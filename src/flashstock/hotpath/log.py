@@ -7,11 +7,13 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 
+from flashstock.errors import Overloaded
 from flashstock.hotpath import keys
 from flashstock.hotpath.connection import translated_failures
 from flashstock.model.events import LogEntry, MalformedEntry
 
 LOG_START: Final = "0-0"
+BACK_PAGE: Final = 500
 
 
 def decode_entry(shard: int, stream_id: bytes, fields: Mapping[bytes, bytes]) -> LogEntry:
@@ -63,6 +65,28 @@ class ShardLog:
         while page := await self.read(after, entries_max=entries_max):
             yield page
             after = page[-1].stream_id
+
+    async def between(self, after_seq: int, up_to_seq: int, entries_max: int) -> list[LogEntry]:
+        """Entries with all their events in ``(after_seq, up_to_seq]``, oldest first.
+
+        Raises:
+            Overloaded: there are more than ``entries_max``.
+        """
+        found: list[LogEntry] = []
+        newest = "+"
+        while len(found) <= entries_max:
+            with translated_failures():
+                answer: Any = await self._client.xrevrange(self._key, max=newest, count=BACK_PAGE)
+            for stream_id, fields in answer:
+                entry = decode_entry(self._shard, stream_id, fields)
+                if entry.last_seq <= after_seq:
+                    return found[::-1]
+                if entry.last_seq <= up_to_seq:
+                    found.append(entry)
+            if len(answer) < BACK_PAGE:
+                return found[::-1]
+            newest = f"({answer[-1][0].decode()}"
+        raise Overloaded(f"shard {self._shard}: the writer is more than {entries_max} entries late")
 
     async def seq(self) -> int:
         """The last sequence number the scripts gave out, or -1 where there is no data set."""

@@ -27,6 +27,7 @@ from flashstock.hotpath.scripts import (
     build_keys,
 )
 from flashstock.model.ids import DIGEST_LENGTH, ReservationId, digest_of, shard_of
+from flashstock.model.records import ReservationRecord, unpack_record
 from flashstock.model.rules import POOL_QUANTITY_MAX
 
 UNKNOWN_POOL: Final = int(ReserveStatus.UNKNOWN_POOL)
@@ -240,3 +241,34 @@ class HotStore:
         key_list = build_keys("lookup", shard)
         generation, reply = await self._call("lookup", shard, key_list, digests)
         return replies.lookup_reply(generation, reply)
+
+    async def scan_reservations(
+        self, shard: int, position: int, count: int
+    ) -> tuple[int, dict[str, ReservationRecord]]:
+        """About ``count`` records by digest, and the position to go on at (0: that was all)."""
+        with translated_failures():
+            answer: Any = await self.client.hscan(keys.reservations(shard), position, count=count)
+        found = {
+            digest.decode(): unpack_record(text.decode()) for digest, text in answer[1].items()
+        }
+        return answer[0], found
+
+    async def scan_buyers(
+        self, pool_id: str, position: int, count: int
+    ) -> tuple[int, dict[str, int]]:
+        """About ``count`` buyers with their units, and the position to go on at (0: all)."""
+        key = keys.buyers(self.shard_of(pool_id), pool_id)
+        with translated_failures():
+            answer: Any = await self.client.hscan(key, position, count=count)
+        return answer[0], {buyer.decode(): int(units) for buyer, units in answer[1].items()}
+
+    async def buyer_units(self, pool_id: str, buyers: Sequence[str]) -> list[int]:
+        """Units each buyer counts for in a pool."""
+        key = keys.buyers(self.shard_of(pool_id), pool_id)
+        with translated_failures():
+            answer: Any = await self.client.hmget(key, list(buyers))
+        return [int(units or 0) for units in answer]
+
+    async def seq(self, shard: int) -> int:
+        """The last sequence number given out in a shard."""
+        return (await self.lookup(shard, ["-"])).seq

@@ -6,17 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Row, Select, case, func, literal_column, select
+from sqlalchemy import Row, Select, func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from flashstock.ledger.engine import LONG_OPERATION_TIMEOUT_MS, reading
+from flashstock.ledger.pool_queries import TAKES_UNITS
+from flashstock.ledger.reads import of_pool
 from flashstock.ledger.tables import cursors, journal, pools, quarantine, reservations
 from flashstock.model.events import decode_rules
 from flashstock.model.ids import FIELD_SEPARATOR
 from flashstock.model.rules import PoolCounters, PoolRules
-
-HELD: Final = literal_column("'held'")
-CONFIRMED: Final = literal_column("'confirmed'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,60 +68,14 @@ class Proof:
             row = (await connection.execute(_POOLS.where(pools.c.id == pool))).first()
         return None if row is None else _pool(row)
 
-    async def reservation_ids(self, pool: str, after: str, limit: int) -> list[str]:
-        """A page of the ids of everything that was ever granted in a pool."""
-        statement = (
-            select(reservations.c.id)
-            .where(reservations.c.id > max(after, f"{pool}~"), reservations.c.id < f"{pool}~\x7f")
-            .order_by(reservations.c.id)
-            .limit(limit)
-        )
-        async with reading(self._engine) as connection:
-            return list((await connection.execute(statement)).scalars())
-
-    async def pools_with_wrong_sums(self, shard: int) -> list[str]:
-        """Pools whose held or sold is not the sum of their reservations."""
-        sums = (
-            select(
-                reservations.c.pool,
-                func.sum(
-                    case((reservations.c.state == HELD, reservations.c.quantity), else_=0)
-                ).label("held"),
-                func.sum(
-                    case(
-                        (
-                            reservations.c.state == CONFIRMED,
-                            reservations.c.quantity - reservations.c.returned,
-                        ),
-                        else_=0,
-                    )
-                ).label("sold"),
-            )
-            .where(reservations.c.shard == shard)
-            .group_by(reservations.c.pool)
-            .subquery()
-        )
-        wrong = (func.coalesce(sums.c.held, 0) != pools.c.held) | (
-            func.coalesce(sums.c.sold, 0) != pools.c.sold
-        )
-        statement = (
-            select(pools.c.id)
-            .outerjoin(sums, sums.c.pool == pools.c.id)
-            .where(pools.c.shard == shard, wrong)
-            .order_by(pools.c.id)
-        )
-        async with reading(self._engine, LONG_OPERATION_TIMEOUT_MS) as connection:
-            return list((await connection.execute(statement)).scalars())
-
     async def buyers_with_units(self, pool: str, buyers: Sequence[str]) -> set[str]:
         """Those of the buyers who hold or have bought something of the pool."""
         statement = (
             select(reservations.c.buyer)
             .where(
-                reservations.c.id > f"{pool}~",
-                reservations.c.id < f"{pool}~\x7f",
+                of_pool(pool),
+                TAKES_UNITS,
                 reservations.c.buyer.in_(buyers),
-                reservations.c.state.in_([HELD, CONFIRMED]),
             )
             .distinct()
         )
@@ -164,7 +117,7 @@ def _pool(row: Row[Any]) -> ReconcilablePool:
     return ReconcilablePool(
         pool=row.id,
         seq=row.seq,
-        rules=decode_rules({name: str(value) for name, value in row._mapping.items()}),
+        rules=decode_rules({name: str(value) for name, value in row._asdict().items()}),
         counters=PoolCounters(row.total, available, row.held, row.sold, row.locked),
         oversell_allowance=row.oversell_allowance,
     )

@@ -10,19 +10,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
-from flashstock.errors import Unavailable, UnknownPool
-from flashstock.hotpath import keys
-from flashstock.hotpath.connection import translated_failures
-from flashstock.hotpath.log import decode_entry
+from flashstock.errors import UnknownPool
+from flashstock.hotpath.log import ShardLog
 from flashstock.hotpath.store import HotStore
+from flashstock.ledger.proof import Proof, ReconcilablePool
 from flashstock.ledger.queries import Queries
 from flashstock.model import events
 from flashstock.model.ids import parse_reservation_id
 from flashstock.model.records import ReservationRecord
 from flashstock.reconcile import compare
-from flashstock.ledger.proof import Proof, ReconcilablePool
 from flashstock.reconcile.compare import Difference
 
 PAGE: Final = 500
@@ -106,35 +104,16 @@ class Comparison:
         )
         change = None
         if snapshot.seq > ledger.seq:
-            entries = await self.entries_in_flight(shard, ledger.seq, snapshot.seq)
+            entries = await self._in_flight(shard, ledger.seq, snapshot.seq)
             change = compare.in_flight(entries, ledger.seq, snapshot.seq).get(ledger.pool)
         return compare.compare_pool(ledger, change, snapshot.rules, snapshot.counters)
 
-    async def entries_in_flight(
+    async def _in_flight(
         self, shard: int, after_seq: int, up_to_seq: int
     ) -> list[tuple[events.LogEntry, events.Event]]:
-        """The log's entries in ``(after_seq, up_to_seq]``, oldest first.
-
-        Raises:
-            Unavailable: there are more than can be looked through; the writer lags too far.
-        """
-        found: list[tuple[events.LogEntry, events.Event]] = []
-        newest = "+"
-        while len(found) < LAG_ENTRIES_MAX:
-            with translated_failures():
-                page = await self._store.client.xrevrange(
-                    keys.shard_log(shard), max=newest, count=PAGE
-                )
-            for stream_id, fields in page:
-                entry = decode_entry(shard, stream_id, fields)
-                if entry.last_seq <= after_seq:
-                    return found[::-1]
-                if entry.last_seq <= up_to_seq:
-                    found.append((entry, events.decode(entry)))
-            if len(page) < PAGE:
-                return found[::-1]
-            newest = f"({page[-1][0].decode()}"
-        raise Unavailable(f"shard {shard}: the writer is too far behind to compare now")
+        log = ShardLog(self._store.client, shard)
+        entries = await log.between(after_seq, up_to_seq, LAG_ENTRIES_MAX)
+        return [(entry, events.decode(entry)) for entry in entries]
 
     async def _compare_from_ledger(self, shard: int, found: Findings) -> None:
         """Every hold that SQL acknowledges must be known to Redis."""
@@ -150,21 +129,18 @@ class Comparison:
 
     async def _compare_from_store(self, shard: int, found: Findings) -> None:
         """Everything Redis remembers must be what SQL recorded."""
-        cursor = 0
+        position = 0
         while True:
-            with translated_failures():
-                cursor, page = await self._store.client.hscan(
-                    keys.reservations(shard), cursor, count=PAGE
-                )
-            digests = [digest.decode() for digest in page]
+            position, page = await self._store.scan_reservations(shard, position, PAGE)
+            digests = list(page)
             for start in range(0, len(digests), PAGE):
                 await self._compare_digests(shard, digests[start : start + PAGE], found)
-            if cursor == 0:
+            if position == 0:
                 return
 
     async def _compare_digests(self, shard: int, digests: list[str], found: Findings) -> None:
         reply = await self._store.lookup(shard, digests)
-        store = {
+        store: dict[str, ReservationRecord | None] = {
             f"{record.pool}~{digest}": record
             for digest, record in zip(digests, reply.records, strict=True)
             if record is not None
@@ -205,7 +181,7 @@ class Comparison:
 
     async def _wrong_sums(self, shard: int) -> int:
         """Pools whose SQL counters are not the sum of their reservations."""
-        return len(await self._proof.pools_with_wrong_sums(shard))
+        return sum(not sums.agree() for sums in await self._queries.pool_sums(shard))
 
 
 def _differing(

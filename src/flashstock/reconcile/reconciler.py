@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from flashstock.hotpath.store import HotStore
+from flashstock.ledger.proof import Proof
 from flashstock.ledger.queries import Queries
-from flashstock.reconcile.comparison import Comparison, Findings
+from flashstock.reconcile.comparison import Comparison
 from flashstock.reconcile.repair import Repair
 
 
@@ -55,11 +56,9 @@ class Reconciler:
 
         A dry run says what would be written and writes nothing.
         """
-        repaired: list[dict[str, Any]] = []
-        for shard in range(self._store.shard_count):
-            found: Findings = await self._comparison.findings(shard)
-            for pool in sorted(found.pools_differing):
-                repaired.append(await self._repair.pool(pool, dry_run=dry_run))
+        found = [await self._comparison.findings(s) for s in range(self._store.shard_count)]
+        differing = sorted({pool for one in found for pool in one.pools_differing})
+        repaired = [await self._repair.pool(pool, dry_run=dry_run) for pool in differing]
         return {"dry_run": dry_run, "pools": repaired, "repaired": 0 if dry_run else len(repaired)}
 
     async def _shard(self, shard: int) -> dict[str, Any]:

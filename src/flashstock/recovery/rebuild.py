@@ -18,6 +18,7 @@ from flashstock.errors import Recovering
 from flashstock.hotpath import keys
 from flashstock.hotpath.connection import translated_failures
 from flashstock.hotpath.scripts import FENCED, script_set
+from flashstock.ledger.proof import Proof
 from flashstock.ledger.queries import Queries
 from flashstock.model.events import encode_rules
 from flashstock.model.ids import digest_of, parse_reservation_id
@@ -27,6 +28,8 @@ from flashstock.model.states import ReservationState
 
 PAGE: Final = 1_000
 """Rows read from SQL, and reservations written to Redis, at a time."""
+BUYERS_PAGE: Final = 50_000
+"""Buyers read at a time: each page adds up the whole pool."""
 DIGESTS_IN_BATCH_MAX: Final = 128
 """As the scripts write them, so that the sweep's bound holds for rebuilt holds too."""
 
@@ -42,16 +45,23 @@ class Rebuilder:
 
     Args:
         client: the server.
-        queries: SQL.
+        queries, proof: SQL.
         clock: ms since the epoch.
         retention_ms: how long an ended reservation stays known.
     """
 
     def __init__(
-        self, client: Redis, queries: Queries, clock: Callable[[], int], *, retention_ms: int
+        self,
+        client: Redis,
+        queries: Queries,
+        proof: Proof,
+        clock: Callable[[], int],
+        *,
+        retention_ms: int,
     ) -> None:
         self._client = client
         self._queries = queries
+        self._proof = proof
         self._clock = clock
         self._retention_ms = retention_ms
 
@@ -121,9 +131,11 @@ class Rebuilder:
 
     async def _buyers(self, shard: int, pool: str, writes: FencedWrites) -> None:
         after = ""
-        while totals := await self._queries.buyer_totals(pool, after, PAGE):
-            flat = [part for total in totals for part in (total.buyer, total.units)]
-            writes.put("HSET", keys.buyers(shard, pool), *flat)
+        while totals := await self._queries.buyer_totals(pool, after, BUYERS_PAGE):
+            for start in range(0, len(totals), PAGE):
+                page = totals[start : start + PAGE]
+                flat = [part for total in page for part in (total.buyer, total.units)]
+                writes.put("HSET", keys.buyers(shard, pool), *flat)
             await writes.flush()
             after = totals[-1].buyer
 
@@ -157,7 +169,7 @@ class Rebuilder:
     async def _commands(self, shard: int, since_ms: int, writes: FencedWrites) -> None:
         """What idempotent commands did is in their events; refunds keep their payment claims."""
         after = 0
-        while commands := await self._queries.commands(shard, since_ms, after, PAGE):
+        while commands := await self._proof.commands(shard, since_ms, after, PAGE):
             for command in commands:
                 left_ms = max(1, command.at_ms + self._retention_ms - self._clock())
                 key = keys.command(shard, command.digest)
