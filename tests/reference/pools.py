@@ -1,0 +1,61 @@
+"""What the reference knows of a pool: plain numbers, dictionaries and no cleverness."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from flashstock.model.events import decode_rules, decode_waves
+from flashstock.model.ids import DIGEST_LENGTH
+from flashstock.model.rules import PoolCounters, PoolRules, Wave
+
+
+@dataclass
+class Pool:
+    """Counters, rules as text (as a server keeps them), buyers, and batches of holds by time."""
+
+    rules: dict[str, str]
+    total: int
+    available: int
+    locked: int
+    held: int = 0
+    sold: int = 0
+    grants: int = 0
+    buyers: dict[str, int] = field(default_factory=dict)
+    deadlines: dict[str, int] = field(default_factory=dict)
+    """Digests of one batch, joined → its deadline."""
+    retired: dict[str, int] = field(default_factory=dict)
+    """Digests of one batch, joined → when to forget them."""
+
+    @property
+    def counters(self) -> PoolCounters:
+        return PoolCounters(self.total, self.available, self.held, self.sold, self.locked)
+
+    @property
+    def settings(self) -> PoolRules:
+        return decode_rules(self.rules)
+
+    def waves_due(self, now_ms: int) -> tuple[list[Wave], list[Wave]]:
+        """(due, still to come)."""
+        waves = decode_waves(self.rules["waves"])
+        due = [wave for wave in waves if wave.at_ms <= now_ms]
+        return due, [wave for wave in waves if wave.at_ms > now_ms]
+
+    def take(self, buyer: str, quantity: int) -> None:
+        self.buyers[buyer] = self.buyers.get(buyer, 0) + quantity
+
+    def give_back(self, buyer: str, quantity: int) -> None:
+        left = self.buyers.get(buyer, 0) - quantity
+        if left > 0:
+            self.buyers[buyer] = left
+        else:
+            self.buyers.pop(buyer, None)
+
+
+def first_due(waiting: dict[str, int], now_ms: int) -> str | None:
+    """The batch that is due longest; among equals the first by name, as a sorted set has it."""
+    due = [(at_ms, batch) for batch, at_ms in waiting.items() if at_ms <= now_ms]
+    return min(due)[1] if due else None
+
+
+def digests_in(batch: str) -> list[str]:
+    return [batch[i : i + DIGEST_LENGTH] for i in range(0, len(batch), DIGEST_LENGTH)]

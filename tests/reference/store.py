@@ -1,0 +1,319 @@
+"""What the scripts do, said once more in plain Python: the same verbs, answers and log.
+
+It has no server and no Lua, and it does the obvious thing. Whoever reads both can say which of
+them is wrong; the contract suite and the state machine run on both.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from flashstock.errors import UnknownPool
+from flashstock.hotpath.replies import (
+    BatchReply,
+    CartLine,
+    CartReply,
+    LookupReply,
+    PoolSnapshot,
+    ReservationReply,
+)
+from flashstock.hotpath.scripts import (
+    AdjustStatus,
+    CancelStatus,
+    ConfigureStatus,
+    ConfirmStatus,
+    ExtendStatus,
+    ReturnSaleStatus,
+    Verdict,
+)
+from flashstock.model import events
+from flashstock.model.ids import ReservationId
+from flashstock.model.records import ReservationRecord
+from flashstock.model.rules import POOL_QUANTITY_MAX
+from flashstock.model.states import Durability, ReservationState
+from tests.reference.pools import Pool, digests_in
+from tests.reference.shard import ReferenceShard
+
+GENERATION = "1"
+
+
+class ReferenceStore(ReferenceShard):
+    """A shard in memory, with the methods of ``HotStore``. ``now_ms`` is set by the test."""
+
+    def shard_of(self, pool_id: str) -> int:
+        return 0
+
+    async def configure(
+        self, pool_id: str, rules: dict[str, str], *, created: tuple[int, int] | None
+    ) -> tuple[ConfigureStatus, PoolSnapshot]:
+        pool = self.pools.get(pool_id)
+        if created and pool:
+            return ConfigureStatus.EXISTS, self._snapshot(pool_id)
+        if not created and not pool:
+            raise UnknownPool
+        if pool and pool.rules["state"] == "closed":
+            return ConfigureStatus.CLOSED, self._snapshot(pool_id)
+        total, locked = created or (0, 0)
+        if pool is None:
+            pool = self.pools[pool_id] = Pool({}, total, total - locked, locked)
+        elif all(pool.rules[name] == value for name, value in rules.items()):
+            return ConfigureStatus.UNCHANGED, self._snapshot(pool_id)
+        pool.rules |= rules
+        if pool.settings.waves:
+            self._wake(pool_id, pool.settings.waves[0].at_ms)
+        self._append(
+            events.Configured(
+                pool_id, self.now_ms, pool.settings, created is not None, total, locked
+            )
+        )
+        return ConfigureStatus.CONFIGURED, self._snapshot(pool_id)
+
+    async def reserve(
+        self,
+        pool_id: str,
+        units_wanted: int,
+        digests: Sequence[str],
+        buyers: Sequence[str],
+        quantities: Sequence[str],
+    ) -> BatchReply:
+        pool = self._pool(pool_id)
+        next_wave_ms = self._settle(pool_id, pool, units_wanted)
+        verdicts: list[Verdict] = []
+        replays: list[bytes] = []
+        holds: list[events.Hold] = []
+        first_seq, deadline_ms = self.seq + 1, self.now_ms + pool.settings.hold_ms
+        for digest, buyer, quantity in zip(digests, buyers, map(int, quantities), strict=True):
+            record = ReservationRecord(
+                ReservationState.HELD, deadline_ms, 1, first_seq, quantity, pool_id, buyer
+            )
+            verdict = self._verdict(pool, digest, record)
+            verdicts.append(verdict)
+            if verdict is Verdict.HELD:
+                self._hold(pool, digest, record)
+                holds.append(events.Hold(digest, buyer, quantity, ""))
+            elif verdict is Verdict.REPLAYED:
+                replays.append(self.records[digest].pack().encode())
+        if holds:
+            pool.deadlines["".join(hold.digest for hold in holds)] = deadline_ms
+            self._wake(pool_id, deadline_ms)
+            self._append(events.Held(pool_id, self.now_ms, deadline_ms, tuple(holds)))
+        return BatchReply(
+            GENERATION,
+            self.now_ms,
+            pool.available,
+            pool.grants,
+            self.seq,
+            first_seq,
+            deadline_ms,
+            pool.settings.durability is Durability.FAST,
+            next_wave_ms,
+            pool.settings.starts_at_ms,
+            pool.settings.per_buyer_limit,
+            "".join(str(int(verdict)) for verdict in verdicts).encode(),
+            replays,
+        )
+
+    async def reserve_cart(
+        self, shard: int, cart: str, buyer: str, lines: Sequence[tuple[str, str, int]]
+    ) -> CartReply:
+        wanted: list[tuple[Pool | None, ReservationRecord, Verdict, int]] = []
+        for pool_id, digest, quantity in lines:
+            pool = self.pools.get(pool_id)
+            record = ReservationRecord(
+                ReservationState.HELD, 0, 1, 0, quantity, pool_id, buyer, cart
+            )
+            if digest in self.records:
+                wanted.append((pool, record, self._verdict_of_known(digest, record), 0))
+            elif pool is None:
+                wanted.append((pool, record, Verdict.UNKNOWN_POOL, 0))
+            else:
+                self._settle(pool_id, pool, quantity)
+                verdict = self._verdict(pool, digest, record)
+                wanted.append((pool, record, verdict, pool.available))
+        held = all(verdict in (Verdict.HELD, Verdict.REPLAYED) for _, _, verdict, _ in wanted)
+        answer = []
+        for (pool_id, digest, _), (pool, line, verdict, seen) in zip(lines, wanted, strict=True):
+            available, shown = seen, self.records.get(digest)
+            if held and pool and verdict is Verdict.HELD:
+                deadline_ms = self.now_ms + pool.settings.hold_ms
+                shown = replace(line, deadline_ms=deadline_ms, seq=self.seq + 1)
+                self._hold(pool, digest, shown)
+                pool.deadlines[digest] = deadline_ms
+                self._wake(pool_id, deadline_ms)
+                hold = events.Hold(digest, buyer, line.quantity, cart)
+                self._append(events.Held(pool_id, self.now_ms, deadline_ms, (hold,)))
+                available = pool.available
+            if verdict not in (Verdict.HELD, Verdict.REPLAYED):
+                shown = None
+            answer.append(CartLine(verdict, available, shown))
+        return CartReply(GENERATION, held, self.now_ms, self.seq, tuple(answer))
+
+    async def confirm(self, target: ReservationId, payment_ref: str) -> ReservationReply:
+        record = self._find(target)
+        if record is None:
+            return self._reply(ConfirmStatus.UNKNOWN, None)
+        owner = self.payments.get(payment_ref)
+        if record.state in (ReservationState.CONFIRMED, ReservationState.RETURNED):
+            same = record.payment_ref == payment_ref
+            return self._reply(
+                ConfirmStatus.REPLAYED if same else ConfirmStatus.ALREADY_CONFIRMED, record
+            )
+        if owner is not None and owner != target:
+            return self._reply(ConfirmStatus.PAYMENT_REF_USED, record)
+        expired = record.state is ReservationState.EXPIRED
+        refused = ConfirmStatus.REFUND_DUE if expired else ConfirmStatus.ALREADY_CANCELLED
+        if owner is not None:
+            return self._reply(refused, record)
+        self.payments[payment_ref] = target
+        pool = self.pools[target.pool]
+        if record.state is ReservationState.HELD:
+            pool.held -= record.quantity
+        elif expired and self._serve_late(target.pool, pool, record):
+            pool.available -= record.quantity
+            pool.take(record.buyer, record.quantity)
+        else:
+            due = (target.digest, record.quantity, record.buyer, payment_ref)
+            self._append(events.RefundDue(target.pool, self.now_ms, *due))
+            return self._reply(refused, record)
+        pool.sold += record.quantity
+        self.orders += 1
+        before = record.state
+        record = self.records[target.digest] = replace(
+            record,
+            state=ReservationState.CONFIRMED,
+            payment_ref=payment_ref,
+            order_index=self.orders,
+        )
+        sale = (record.quantity, record.buyer, payment_ref, self.orders)
+        self._append(events.Confirmed(target.pool, self.now_ms, target.digest, before, *sale))
+        return self._reply(ConfirmStatus.CONFIRMED, record)
+
+    async def cancel(self, target: ReservationId, kind: str) -> ReservationReply:
+        record = self._find(target)
+        if record is None:
+            return self._reply(CancelStatus.UNKNOWN, None)
+        match record.state:
+            case ReservationState.CANCELLED | ReservationState.REVOKED:
+                return self._reply(CancelStatus.REPLAYED, record)
+            case ReservationState.CONFIRMED | ReservationState.RETURNED:
+                return self._reply(CancelStatus.ALREADY_CONFIRMED, record)
+            case ReservationState.EXPIRED:
+                return self._reply(CancelStatus.EXPIRED, record)
+        record = self.records[target.digest] = replace(record, state=ReservationState(kind))
+        pool = self.pools[target.pool]
+        pool.held -= record.quantity
+        pool.available += record.quantity
+        pool.give_back(record.buyer, record.quantity)
+        release = events.Release(target.digest, record.quantity)
+        self._append(events.Released(target.pool, self.now_ms, record.state, (release,)))
+        return self._reply(CancelStatus.CANCELLED, record)
+
+    async def extend(self, target: ReservationId, extension_ms: int) -> ReservationReply:
+        record = self._find(target)
+        if record is None:
+            return self._reply(ExtendStatus.UNKNOWN, None)
+        match record.state:
+            case ReservationState.CONFIRMED | ReservationState.RETURNED:
+                return self._reply(ExtendStatus.ALREADY_CONFIRMED, record)
+            case ReservationState.CANCELLED | ReservationState.REVOKED:
+                return self._reply(ExtendStatus.ALREADY_CANCELLED, record)
+        if record.state is ReservationState.EXPIRED or record.deadline_ms <= self.now_ms:
+            return self._reply(ExtendStatus.EXPIRED, record)
+        deadline_ms = self.now_ms + extension_ms
+        if deadline_ms <= record.deadline_ms:
+            return self._reply(ExtendStatus.UNCHANGED, record)
+        record = self.records[target.digest] = replace(record, deadline_ms=deadline_ms)
+        self.pools[target.pool].deadlines[target.digest] = deadline_ms
+        self._wake(target.pool, deadline_ms)
+        self._append(events.Extended(target.pool, self.now_ms, target.digest, deadline_ms))
+        return self._reply(ExtendStatus.EXTENDED, record)
+
+    async def return_sale(
+        self, target: ReservationId, quantity: int, command_digest: str
+    ) -> ReservationReply:
+        record = self._find(target)
+        if record is None:
+            return self._reply(ReturnSaleStatus.UNKNOWN, None)
+        command = ("return", target.digest, quantity)
+        earlier = self.commands.get(command_digest)
+        if earlier is not None:
+            same = earlier == command
+            return self._reply(
+                ReturnSaleStatus.REPLAYED if same else ReturnSaleStatus.MISMATCH, record
+            )
+        if record.state is ReservationState.RETURNED:
+            return self._reply(ReturnSaleStatus.ALREADY_RETURNED, record)
+        if record.state is not ReservationState.CONFIRMED:
+            return self._reply(ReturnSaleStatus.NOT_CONFIRMED, record)
+        left = record.quantity - record.returned
+        if quantity > left:
+            return self._reply(ReturnSaleStatus.TOO_MANY, record)
+        self.commands[command_digest] = command
+        back = quantity or left
+        complete = back == left
+        record = self.records[target.digest] = replace(
+            record,
+            returned=record.returned + back,
+            state=ReservationState.RETURNED if complete else ReservationState.CONFIRMED,
+        )
+        pool = self.pools[target.pool]
+        pool.sold -= back
+        pool.available += back
+        pool.give_back(record.buyer, back)
+        counts = (back, record.returned, complete, command_digest, quantity)
+        self._append(events.Returned(target.pool, self.now_ms, target.digest, *counts))
+        return self._reply(ReturnSaleStatus.RETURNED, record)
+
+    async def expire(self, pool_id: str, batch_max: int) -> tuple[int, int]:
+        if pool_id not in self.pools:
+            self.due.pop(pool_id, None)
+        pool = self._pool(pool_id)
+        next_due_ms = self._release_waves(pool_id, pool)
+        units = self._release_expired(pool_id, pool, batch_max, math.inf)
+        self._forget(pool, batch_max)
+        moments = [next_due_ms, *pool.deadlines.values(), *pool.retired.values()]
+        next_due_ms = min((moment for moment in moments if moment), default=0)
+        self.due.pop(pool_id, None)
+        if next_due_ms:
+            self.due[pool_id] = next_due_ms
+        return units, next_due_ms
+
+    async def adjust(
+        self, pool_id: str, total_delta: int, locked_delta: int, command_digest: str
+    ) -> tuple[AdjustStatus, str, int, int]:
+        pool = self._pool(pool_id)
+        command = ("adjust", pool_id, total_delta, locked_delta)
+        available = pool.available + total_delta - locked_delta
+        earlier = self.commands.get(command_digest)
+        if earlier is not None:
+            status = AdjustStatus.REPLAYED if earlier == command else AdjustStatus.MISMATCH
+        elif available < 0 or pool.locked + locked_delta < 0:
+            status = AdjustStatus.INSUFFICIENT
+        elif pool.total + total_delta > POOL_QUANTITY_MAX:
+            status = AdjustStatus.TOO_LARGE
+        else:
+            status = AdjustStatus.ADJUSTED
+            self.commands[command_digest] = command
+            pool.total += total_delta
+            pool.available = available
+            pool.locked += locked_delta
+            deltas = (total_delta, locked_delta, command_digest)
+            self._append(events.Adjusted(pool_id, self.now_ms, *deltas))
+        return status, GENERATION, self.seq, pool.available
+
+    async def snapshot(self, pool_id: str) -> PoolSnapshot:
+        self._pool(pool_id)
+        return self._snapshot(pool_id)
+
+    async def known(self, pool_id: str, digests_max: int) -> tuple[int, frozenset[bytes]] | None:
+        pool = self._pool(pool_id)
+        digests = [d for batch in (*pool.deadlines, *pool.retired) for d in digests_in(batch)]
+        if len(digests) > digests_max:
+            return None
+        return pool.grants, frozenset(digest.encode() for digest in digests)
+
+    async def lookup(self, shard: int, digests: Sequence[str]) -> LookupReply:
+        records = tuple(self.records.get(digest) for digest in digests)
+        return LookupReply(GENERATION, self.now_ms, self.seq, records)
