@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from flashstock.api.app import ASGIApplication, build_app
 from flashstock.api.auth import Keyring
 from flashstock.api.background import ApiBackground
+from flashstock.api.counters import HotCounters
 from flashstock.api.services import Services
 from flashstock.config import Settings, parse_receipt_keys
 from flashstock.errors import ConfigurationError
@@ -143,6 +144,7 @@ def build_services(settings: Settings, loaded: Secrets) -> Services:
     stores = build_stores(settings, loaded.order)
     applied = AppliedTracker(settings.shard_count, settings.applied_timeout_ms)
     gate = build_gate(settings, stores, applied)
+    counters = HotCounters()
     lanes = Lanes(
         stores.store,
         applied,
@@ -151,6 +153,7 @@ def build_services(settings: Settings, loaded: Secrets) -> Services:
         backlog_events_max=settings.backlog_events_max,
         sold_out_stale_ms=settings.sold_out_stale_ms,
         clock=time.monotonic,
+        observe=counters.decided,
     )
     reservations = ReservationService(stores.store, applied, stores.queries, loaded.order)
     admin_key = settings.admin_key.get_secret_value() if settings.admin_key else None
@@ -173,6 +176,7 @@ def build_services(settings: Settings, loaded: Secrets) -> Services:
         signer=loaded.signer,
         keyring=keyring,
         reconciliation=Reconciler(stores.store, stores.queries, stores.proof),
+        counters=counters,
         start=background.start,
         stop=stop,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
@@ -38,7 +38,7 @@ from flashstock.api.requests import (
     require_json,
 )
 from flashstock.api.services import Services
-from flashstock.errors import FlashstockError
+from flashstock.errors import FlashstockError, SoldOut
 from flashstock.hotpath.lanes import Verdicted
 from flashstock.hotpath.replies import BatchReply
 from flashstock.hotpath.scripts import Verdict
@@ -65,21 +65,30 @@ _LENGTH_DIGITS_UNCHECKED: Final = 5
 _REPLAY: Final = (b"idempotency-replayed", b"true")
 
 
+_SOLD_OUT_OUTCOME: Final = (SoldOut.status, SoldOut.code)
+
+Outcome = tuple[int, str]
+"""What was answered: the status, and the code of a problem or nothing."""
+Answering = Callable[[Scope, Receive, Send], Awaitable[Outcome]]
+
+
 class HotRoutes:
-    """ASGIHandlers for the four routes of the hot path."""
+    """The handlers of the four routes of the hot path."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
         self._lanes = services.lanes
         self._sign = services.signer.sign
         self._keyring = services.keyring
+        self._counters = services.counters
         self._sold_out: dict[str, tuple[BatchReply, Message, Message]] = {}
         self._exact: Mapping[str, ASGIHandler] = {
-            _RESERVATIONS: self._guarded(self._reserve),
-            f"{_RESERVATIONS}/batch": self._guarded(self._batch),
+            _RESERVATIONS: self._guarded(_RESERVATIONS, self._reserve),
+            f"{_RESERVATIONS}/batch": self._guarded(f"{_RESERVATIONS}/batch", self._batch),
         }
-        self._confirm_handler = self._guarded(self._confirm)
-        self._cancel_handler = self._guarded(self._cancel)
+        one = f"{_RESERVATIONS}/{{reservation_id}}"
+        self._confirm_handler = self._guarded(f"{one}/confirm", self._confirm)
+        self._cancel_handler = self._guarded(f"{one}/cancel", self._cancel)
 
     def handler(self, scope: Scope) -> ASGIHandler | None:
         """The handler of a request, or ``None`` where FastAPI takes it."""
@@ -96,23 +105,24 @@ class HotRoutes:
                 return self._cancel_handler
         return None
 
-    def _guarded(self, handler: ASGIHandler) -> ASGIHandler:
-        """Errors become problems; a client that is gone gets none."""
+    def _guarded(self, route: str, handler: Answering) -> ASGIHandler:
+        """Errors become problems; a client that is gone gets none; every answer is counted."""
+        answered = self._services.counters.answered
 
         async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
             try:
-                await handler(scope, receive, send)
+                answered("POST", route, *await handler(scope, receive, send))
             except FlashstockError as error:
-                await _send_problem(send, error)
+                answered("POST", route, *await _send_problem(send, error))
             except ClientGone:
                 return
             except Exception:
                 logger.exception("a lean route failed")
-                await _send_problem(send, FlashstockError())
+                answered("POST", route, *await _send_problem(send, FlashstockError()))
 
         return guarded
 
-    async def _reserve(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _reserve(self, scope: Scope, receive: Receive, send: Send) -> Outcome:
         headers = _headers(scope)
         principal = self._admit(headers)
         require_json(headers.get(b"content-type"))
@@ -123,22 +133,23 @@ class HotRoutes:
         lane = self._lanes.lane(pool)
         remembered = lane.sold_out(digest)
         if remembered is not None:
-            await self._send_sold_out(send, pool, remembered)
-            return
+            self._counters.sold_out_from_memory += 1
+            self._counters.verdicts[_SOLD_OUT] += 1
+            return await self._send_sold_out(send, pool, remembered)
         verdicted = await lane.submit(digest, request.buyer, request.quantity)
         verdict = verdicted.verdict
+        self._counters.verdicts[verdict] += 1
         if verdict == _HELD:
             body = self._held_body(pool, digest, request.buyer, request.quantity, verdicted.batch)
-            await _send_json(send, 201, orjson.dumps(body))
-        elif verdict == _REPLAYED:
+            return await _send_json(send, 201, orjson.dumps(body))
+        if verdict == _REPLAYED:
             body = self._replayed_body(pool, digest, verdicted)
-            await _send_json(send, 200, orjson.dumps(body), _REPLAY)
-        elif verdict == _SOLD_OUT:
-            await self._send_sold_out(send, pool, verdicted.batch)
-        else:
-            raise refusal_of(verdicted.verdict, pool, verdicted.batch)
+            return await _send_json(send, 200, orjson.dumps(body), _REPLAY)
+        if verdict == _SOLD_OUT:
+            return await self._send_sold_out(send, pool, verdicted.batch)
+        raise refusal_of(verdicted.verdict, pool, verdicted.batch)
 
-    async def _batch(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _batch(self, scope: Scope, receive: Receive, send: Send) -> Outcome:
         headers = _headers(scope)
         principal = self._admit(headers)
         require_json(headers.get(b"content-type"))
@@ -160,11 +171,12 @@ class HotRoutes:
                 answers.append(self._item(item.pool, digest, item.buyer, item.quantity, verdicted))
             except FlashstockError as error:
                 answers.append(problem_document(error))
-        await _send_json(send, 200, orjson.dumps({"items": answers}))
+        return await _send_json(send, 200, orjson.dumps({"items": answers}))
 
     def _item(
         self, pool: str, digest: str, buyer: str, quantity: int, verdicted: Verdicted
     ) -> dict[str, Any]:
+        self._counters.verdicts[verdicted.verdict] += 1
         if verdicted.verdict == _HELD:
             body = self._held_body(pool, digest, buyer, quantity, verdicted.batch)
             return {"status": 201, **body}
@@ -172,16 +184,16 @@ class HotRoutes:
             return {"status": 200, **self._replayed_body(pool, digest, verdicted)}
         raise refusal_of(verdicted.verdict, pool, verdicted.batch)
 
-    async def _confirm(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _confirm(self, scope: Scope, receive: Receive, send: Send) -> Outcome:
         headers = _headers(scope)
         self._admit(headers)
         require_json(headers.get(b"content-type"))
         request = decode_confirm(await read_body(scope, receive))
         reservation_id = scope["path"].split("/")[3]
         answer = await self._services.reservations.confirm(reservation_id, request.payment_ref)
-        await self._send_answer(send, answer)
+        return await self._send_answer(send, answer)
 
-    async def _cancel(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _cancel(self, scope: Scope, receive: Receive, send: Send) -> Outcome:
         headers = _headers(scope)
         self._admit(headers)
         body = await read_body(scope, receive)
@@ -189,7 +201,7 @@ class HotRoutes:
             require_json(headers.get(b"content-type"))
             decode_cancel(body)
         answer = await self._services.reservations.cancel(scope["path"].split("/")[3])
-        await self._send_answer(send, answer)
+        return await self._send_answer(send, answer)
 
     def _admit(self, headers: Mapping[bytes, bytes]) -> Principal:
         return self._keyring.authorize(headers.get(b"authorization"), Role.STOREFRONT)
@@ -218,7 +230,7 @@ class HotRoutes:
         view = self._services.reservations.view(target, record, verdicted.batch.now_ms)
         return reservation_body(view, self._services.signer)
 
-    async def _send_sold_out(self, send: Send, pool: str, batch: BatchReply) -> None:
+    async def _send_sold_out(self, send: Send, pool: str, batch: BatchReply) -> Outcome:
         """The most frequent answer of a flash sale: encoded once per batch that said it."""
         cached = self._sold_out.get(pool)
         if cached is None or cached[0] is not batch:
@@ -230,13 +242,13 @@ class HotRoutes:
             self._sold_out[pool] = cached
         await send(cached[1])
         await send(cached[2])
+        return _SOLD_OUT_OUTCOME
 
-    async def _send_answer(self, send: Send, answer: Answer) -> None:
+    async def _send_answer(self, send: Send, answer: Answer) -> Outcome:
         body = orjson.dumps(reservation_body(answer.view, self._services.signer))
         if answer.replayed:
-            await _send_json(send, 200, body, _REPLAY)
-        else:
-            await _send_json(send, 200, body)
+            return await _send_json(send, 200, body, _REPLAY)
+        return await _send_json(send, 200, body)
 
 
 @lru_cache(maxsize=4096)
@@ -256,13 +268,15 @@ def _headers(scope: Scope) -> dict[bytes, bytes]:
     return headers
 
 
-async def _send_json(send: Send, status: int, body: bytes, *more: tuple[bytes, bytes]) -> None:
+async def _send_json(send: Send, status: int, body: bytes, *more: tuple[bytes, bytes]) -> Outcome:
     headers = [_JSON, _NO_STORE, (b"content-length", b"%d" % len(body)), *more]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+    return status, ""
 
 
-async def _send_problem(send: Send, error: FlashstockError) -> None:
+async def _send_problem(send: Send, error: FlashstockError) -> Outcome:
     status, headers, body = problem_response_parts(error)
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+    return status, error.code

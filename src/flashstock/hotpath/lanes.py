@@ -49,6 +49,9 @@ class Verdicted(NamedTuple):
     """The packed record, where the verdict is REPLAYED."""
 
 
+Observer = Callable[[int, float], None]
+"""Told of every script call: how many requests it decided, and in how many seconds."""
+
 Pending = tuple[str, str, int, "asyncio.Future[Verdicted]"]
 
 
@@ -64,6 +67,7 @@ class Lane:
         "_known",
         "_known_at",
         "_last_seq",
+        "_observe",
         "_pending",
         "_pending_max",
         "_pool",
@@ -86,6 +90,7 @@ class Lane:
         backlog_events_max: int,
         sold_out_stale_ms: int,
         clock: Callable[[], float],
+        observe: Observer,
     ) -> None:
         self._pool = pool
         self._shard = store.shard_of(pool)
@@ -97,6 +102,7 @@ class Lane:
         self._last_seq = 0
         self._stale_s = sold_out_stale_ms / 1000
         self._clock = clock
+        self._observe = observe
         self._pending: list[Pending] = []
         self._flushing: asyncio.Task[None] | None = None
         self._sold_out: BatchReply | None = None
@@ -159,9 +165,11 @@ class Lane:
         digests = [item[0] for item in batch]
         buyers = [item[1] for item in batch]
         quantities = [item[2] for item in batch]
+        asked_at = self._clock()
         reply = await self._store.reserve(
             self._pool, sum(quantities), digests, buyers, [str(q) for q in quantities]
         )
+        self._observe(len(batch), self._clock() - asked_at)
         self.batches += 1
         self._last_seq = reply.seq
         # What was remembered knows nothing of what this batch was granted.
@@ -261,6 +269,7 @@ class Lanes:
         backlog_events_max: int,
         sold_out_stale_ms: int,
         clock: Callable[[], float],
+        observe: Observer = lambda size, seconds: None,  # noqa: ARG005 (nobody looks)
         lanes_max: int = 20_000,
     ) -> None:
         self._new_lane: Callable[[str], Lane] = lambda pool: Lane(
@@ -272,6 +281,7 @@ class Lanes:
             backlog_events_max=backlog_events_max,
             sold_out_stale_ms=sold_out_stale_ms,
             clock=clock,
+            observe=observe,
         )
         self._lanes: dict[str, Lane] = {}
         self._lanes_max = lanes_max
