@@ -21,7 +21,6 @@ from flashstock.model.orders import SHARD_COUNT_MAX
 
 ENVIRONMENT_PREFIX: Final = "FLASHSTOCK_"
 WORKERS_MAX: Final = 64
-ADMIN_KEY_LENGTH_MIN: Final = 8
 RECEIPT_SECRET_LENGTH_MIN: Final = 16
 
 REDIS_SCHEMES: Final = {
@@ -42,6 +41,8 @@ DATABASE_SCHEMES: Final = {
 }
 _SENSITIVE: Final = frozenset({"redis_url", "database_url", "admin_key", "receipt_keys"})
 """Values that an error message never repeats."""
+_ADMIN_KEY: Final = re.compile(r"[\x21-\x7e]{8,512}")
+"""What an ``Authorization: Bearer`` header can carry."""
 _RECEIPT_KEY: Final = re.compile(r"([A-Za-z0-9_-]{1,32}):([\x21-\x2b\x2d-\x7e]+)")
 _PYDANTIC_SUBJECT: Final = re.compile(r"^(Value error, |(Input|Value|String) (?=should ))")
 
@@ -132,8 +133,8 @@ class Settings(BaseSettings):
     @field_validator("admin_key", mode="after")
     @classmethod
     def _admin_key(cls, key: SecretStr | None) -> SecretStr | None:
-        if key is not None and len(key.get_secret_value()) < ADMIN_KEY_LENGTH_MIN:
-            raise ValueError(f"must have at least {ADMIN_KEY_LENGTH_MIN} characters")
+        if key is not None and _ADMIN_KEY.fullmatch(key.get_secret_value()) is None:
+            raise ValueError("must be 8 to 512 visible ASCII characters without spaces")
         return key
 
     @field_validator("receipt_keys", mode="after")

@@ -50,7 +50,8 @@ def test_the_command_line_wins_over_the_environment(monkeypatch):
         ({"database_url": "sqlite://"}, "FLASHSTOCK_DATABASE_URL", "no host and no file"),
         ({"redis_url": "host:6379"}, "FLASHSTOCK_REDIS_URL", "redis://"),
         ({"redis_url": "redis://host"}, "FLASHSTOCK_DATABASE_URL", "is missing"),
-        ({"admin_key": "short"}, "FLASHSTOCK_ADMIN_KEY", "at least 8 characters"),
+        ({"admin_key": "short"}, "FLASHSTOCK_ADMIN_KEY", "8 to 512"),
+        ({"admin_key": "correct horse"}, "FLASHSTOCK_ADMIN_KEY", "without spaces"),
         ({"receipt_keys": "no colon"}, "FLASHSTOCK_RECEIPT_KEYS", "entry 1"),
         ({"prot": 1}, "FLASHSTOCK_PROT", "is not a setting"),
         (
@@ -143,7 +144,7 @@ def test_loopback_is_what_only_this_machine_reaches(host, loopback):
 
 
 def test_an_admin_key_closes_the_open_mode():
-    assert not Settings(admin_key="correct horse").may_run_open
+    assert not Settings(admin_key="correct-horse").may_run_open
 
 
 def test_children_read_back_the_same_settings(monkeypatch, tmp_path):
@@ -152,7 +153,7 @@ def test_children_read_back_the_same_settings(monkeypatch, tmp_path):
         database_url="sqlite:///x.db",
         stores_embedded=True,
         data_dir=tmp_path,
-        admin_key="correct horse",
+        admin_key="correct-horse",
         receipt_keys="k1:0123456789abcdef,k0:fedcba9876543210",
         workers=3,
         sold_out_stale_ms=0,

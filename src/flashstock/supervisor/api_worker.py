@@ -22,7 +22,6 @@ from flashstock.supervisor.sockets import BACKLOG
 
 if TYPE_CHECKING:
     from uvicorn._types import (
-        ASGIApplication,
         ASGIReceiveCallable,
         ASGISendCallable,
         ASGISendEvent,
@@ -96,7 +95,7 @@ class _Server(uvicorn.Server):
         _settle_memory()
 
 
-def _run_uvicorn(app: ASGIApplication, listener: socket.socket) -> None:
+def _run_uvicorn(app: Any, listener: socket.socket) -> None:
     config = uvicorn.Config(
         app,
         loop="uvloop",
@@ -123,7 +122,7 @@ def _run_uvicorn(app: ASGIApplication, listener: socket.socket) -> None:
         raise
 
 
-def _run_granian(app: ASGIApplication, listener: socket.socket) -> None:
+def _run_granian(app: Any, listener: socket.socket) -> None:
     from granian._granian import SocketHolder
     from granian.constants import Interfaces
     from granian.server.embed import Server

@@ -1,0 +1,230 @@
+"""`flashstock` as real processes: started, asked over HTTP, sent real signals."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import httpx
+import psutil
+
+Found = TypeVar("Found")
+
+PATIENCE_SECONDS = 60.0
+"""For what must happen sooner or later; nothing is asserted about how soon."""
+
+
+def eventually(look: Callable[[], Found], what: str) -> Found:
+    """What ``look`` finds once it is true."""
+    give_up_at = time.monotonic() + PATIENCE_SECONDS
+    while not (found := look()):
+        assert time.monotonic() < give_up_at, f"it never came to this: {what}"
+        time.sleep(0.02)
+    return found
+
+
+def environment(settings: Mapping[str, str] | None = None) -> dict[str, str]:
+    """This process's environment without anybody's settings, and with these."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("FLASHSTOCK_")}
+    return inherited | dict(settings or {})
+
+
+def run_flashstock(
+    *arguments: str, settings: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command that ends by itself."""
+    return subprocess.run(
+        [sys.executable, "-m", "flashstock", *arguments],
+        env=environment(settings),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+
+
+class Service:
+    """One ``flashstock serve``, on a free port, with its stores in ``data_dir``."""
+
+    def __init__(
+        self, data_dir: Path, flags: Sequence[str], settings: Mapping[str, str] | None
+    ) -> None:
+        self.data_dir = data_dir
+        self.ready_file = data_dir.parent / f"{data_dir.name}-ready.json"
+        # Of a service that was killed; this one removes it as well, but later than we look.
+        self.ready_file.unlink(missing_ok=True)
+        self._log = (data_dir.parent / f"{data_dir.name}.log").open("a+", encoding="utf-8")
+        command = [sys.executable, "-m", "flashstock", "serve", "--data-dir", str(data_dir)]
+        command += ["--ready-file", str(self.ready_file)]
+        command += flags if "--port" in flags else ["--port", "0", *flags]
+        self.process = subprocess.Popen(
+            command,
+            env=environment(settings),
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            start_new_session=True,
+        )
+        self._family: set[psutil.Process] = set()
+
+    def wait_until_ready(self) -> None:
+        """Return once it has said that it is ready; fail with its log if it ends instead."""
+        eventually(
+            lambda: self.ready_file.exists() or self.process.poll() is not None, "serve is ready"
+        )
+        assert self.process.poll() is None, self.log()
+        self.remember_family()
+
+    def remember_family(self) -> None:
+        """Take note of every process of the service that runs now."""
+        own = psutil.Process(self.process.pid)
+        self._family |= {own, *own.children(recursive=True)}
+
+    @property
+    def running(self) -> dict[str, Any]:
+        """What the ready file says now."""
+        found: dict[str, Any] = json.loads(self.ready_file.read_text())
+        return found
+
+    @property
+    def url(self) -> str:
+        return str(self.running["url"])
+
+    def log(self) -> str:
+        """Everything it has printed, in this and in earlier runs on the directory."""
+        self._log.seek(0)
+        return self._log.read()
+
+    def survivors(self) -> list[psutil.Process]:
+        """The processes of the service that still run."""
+        return [
+            process
+            for process in self._family
+            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        ]
+
+    def send(self, what: signal.Signals) -> None:
+        self.process.send_signal(what)
+
+    def ended(self) -> int:
+        """Wait for the end; the exit status."""
+        return self.process.wait(PATIENCE_SECONDS)
+
+    def stop(self) -> int:
+        """SIGTERM, and wait."""
+        self.remember_family()
+        self.send(signal.SIGTERM)
+        return self.ended()
+
+    def stops_listening(self) -> None:
+        """Wait until no new connection is taken."""
+        where = urlsplit(self._last_url)
+
+        def refused() -> bool:
+            try:
+                socket.create_connection((where.hostname, where.port), timeout=5).close()
+            except ConnectionRefusedError:
+                return True
+            except ConnectionResetError:
+                return False
+            return False
+
+        eventually(refused, "connections are refused")
+
+    def client(self, **options: Any) -> httpx.Client:
+        """An HTTP client for it; connections are not kept, so every worker gets its share."""
+        self._last_url = self.url
+        limits = httpx.Limits(max_keepalive_connections=0)
+        return httpx.Client(
+            base_url=self._last_url, timeout=PATIENCE_SECONDS, limits=limits, **options
+        )
+
+    def clean_up(self) -> None:
+        """Leave no process behind, whatever the test did."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            self.remember_family()
+        for process in self.survivors():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        self.process.wait(PATIENCE_SECONDS)
+        self._log.close()
+
+
+@contextmanager
+def serving(
+    data_dir: Path, *flags: str, settings: Mapping[str, str] | None = None
+) -> Iterator[Service]:
+    """A service that is ready; whatever is left of it afterwards is killed."""
+    service = Service(data_dir, flags, settings)
+    try:
+        service.wait_until_ready()
+        yield service
+    finally:
+        service.clean_up()
+
+
+def open_pool(client: httpx.Client, pool: str = "pool", quantity: int = 10) -> None:
+    """A pool whose holds are acknowledged once they are in SQL."""
+    body = {"id": pool, "sku": "sku", "quantity": quantity}
+    answer = client.post("/v1/pools", json=body, headers={"Idempotency-Key": f"open-{pool}"})
+    assert answer.status_code == 201, answer.text
+
+
+def reserve(client: httpx.Client, key: str, pool: str = "pool") -> httpx.Response:
+    """One unit for one buyer."""
+    body = {"pool": pool, "buyer": f"buyer-{key}", "quantity": 1}
+    return client.post("/v1/reservations", json=body, headers={"Idempotency-Key": key})
+
+
+def reserve_eventually(client: httpx.Client, key: str, pool: str = "pool") -> httpx.Response:
+    """Retry with the same key, as a caller who meets a 503 or a lost connection should."""
+
+    def granted() -> httpx.Response | None:
+        try:
+            answer = reserve(client, key, pool)
+        except httpx.TransportError:
+            return None
+        assert answer.status_code in (200, 201, 503), answer.text
+        return answer if answer.status_code != 503 else None
+
+    answer = eventually(granted, f"{key} is held")
+    assert answer is not None
+    return answer
+
+
+class HalfRequest:
+    """A reservation whose body the server waits for."""
+
+    def __init__(self, url: str, key: str, pool: str = "pool") -> None:
+        where = urlsplit(url)
+        self._body = json.dumps({"pool": pool, "buyer": "slow", "quantity": 1}).encode()
+        self._socket = socket.create_connection((where.hostname, where.port), PATIENCE_SECONDS)
+        self._socket.sendall(
+            f"POST /v1/reservations HTTP/1.1\r\nHost: {where.netloc}\r\nIdempotency-Key: {key}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(self._body)}\r\n"
+            "Expect: 100-continue\r\n\r\n".encode()
+        )
+        asked = self._socket.recv(65_536)
+        assert asked.startswith(b"HTTP/1.1 100"), asked
+
+    def finish(self) -> bytes:
+        """Send the body; all that comes back."""
+        self._socket.sendall(self._body)
+        answer = b""
+        while received := self._socket.recv(65_536):
+            answer += received
+        return answer
+
+    def close(self) -> None:
+        self._socket.close()
