@@ -206,8 +206,11 @@ def test_stopping_answers_what_was_begun_and_takes_nothing_new(tmp_path, server)
 
 
 def test_ctrl_c_reaches_the_supervisor_alone(tmp_path):
-    """Children that died of it at once would leave the request without an answer."""
+    """The terminal signals its whole session; the order of stopping is the supervisor's."""
     with serving(tmp_path / "data") as service, service.client() as client:
+        running = service.running
+        children = [running["writer_pid"], running["valkey_pid"], *running["worker_pids"]]
+        assert os.getsid(service.process.pid) not in [os.getsid(child) for child in children]
         open_pool(client)
         begun = HalfRequest(service.url, "begun")
         os.killpg(service.process.pid, signal.SIGINT)
