@@ -32,6 +32,7 @@ from flashstock.ledger.queries import Queries
 from flashstock.model.receipts import ReceiptSigner
 from flashstock.reconcile.reconciler import Reconciler
 from flashstock.recovery.gate import Gate
+from flashstock.recovery.on_demand import OnDemandRebuild
 from flashstock.recovery.rebuild import Rebuilder
 from flashstock.recovery.recover import Recoverer
 from flashstock.service.carts import CartService
@@ -225,6 +226,18 @@ async def reconcile(settings: Settings, *, repair: bool, dry_run: bool) -> dict[
         await gate.open_all()
         reconciler = Reconciler(stores.store, stores.queries, stores.proof)
         return await (reconciler.repair(dry_run=dry_run) if repair else reconciler.report())
+    finally:
+        await gate.stop()
+        await stores.close()
+
+
+async def rebuild(settings: Settings, *, dry_run: bool) -> dict[str, Any]:
+    """Build Redis anew from SQL under a new generation, or say what that would restore."""
+    loaded = await load_secrets(settings)
+    stores = build_stores(settings, loaded.order)
+    gate = build_gate(settings, stores, None)
+    try:
+        return await OnDemandRebuild(stores.store, gate, stores.proof).run(dry_run=dry_run)
     finally:
         await gate.stop()
         await stores.close()

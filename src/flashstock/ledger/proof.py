@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Row, Select, func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from flashstock.ledger.engine import LONG_OPERATION_TIMEOUT_MS, reading
 from flashstock.ledger.pool_queries import TAKES_UNITS
-from flashstock.ledger.reads import of_pool
+from flashstock.ledger.reads import IS_HELD, of_pool
 from flashstock.ledger.tables import cursors, journal, pools, quarantine, reservations
 from flashstock.model.events import decode_rules
 from flashstock.model.ids import FIELD_SEPARATOR
@@ -27,6 +27,15 @@ class ReconcilablePool:
     rules: PoolRules
     counters: PoolCounters
     oversell_allowance: int
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How much SQL has of a shard that Redis must know."""
+
+    seq: int
+    pools: int
+    held_reservations: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +60,15 @@ class Proof:
         statement = select(cursors.c.seq).where(cursors.c.shard == shard)
         async with reading(self._engine) as connection:
             return int((await connection.execute(statement)).scalar() or 0)
+
+    async def extent(self, shard: int) -> Extent:
+        """How much a rebuild of the shard would restore, what ended lately apart."""
+        in_shard = select(func.count()).where(pools.c.shard == shard)
+        held = select(func.count()).where(reservations.c.shard == shard, IS_HELD)
+        async with reading(self._engine, LONG_OPERATION_TIMEOUT_MS) as connection:
+            pool_count = int((await connection.execute(in_shard)).scalar_one())
+            held_count = int((await connection.execute(held)).scalar_one())
+        return Extent(await self.cursor_seq(shard), pool_count, held_count)
 
     async def pools(self, shard: int, after: str, limit: int) -> list[ReconcilablePool]:
         """A page of a shard's pools, each with the cursor of the same instant."""
@@ -112,7 +130,7 @@ _POOLS: Final[Select[Any]] = select(pools, cursors.c.seq.label("seq")).join(
 )
 
 
-def _pool(row: Row[Any]) -> ReconcilablePool:
+def _pool(row: Any) -> ReconcilablePool:
     available = row.total - row.held - row.sold - row.locked
     return ReconcilablePool(
         pool=row.id,
@@ -123,7 +141,7 @@ def _pool(row: Row[Any]) -> ReconcilablePool:
     )
 
 
-def _command(row: Row[Any]) -> CommandTrace:
+def _command(row: Any) -> CommandTrace:
     pool, _, *fields = row.payload.split(FIELD_SEPARATOR)
     if row.kind == "adjusted":
         total_delta, locked_delta, digest = fields

@@ -99,6 +99,12 @@ class Gate:
         self._rebuild_wanted.add(shard)
         self.lost(shard)
 
+    async def opened(self, shard: int) -> None:
+        """Wait until the shard is open, if it is being opened."""
+        task = self._opening.get(shard)
+        if task is not None:
+            await asyncio.shield(task)
+
     async def stop(self) -> None:
         """Give up opening; a recovery that was cut off is taken over by the next process."""
         for task in self._opening.values():

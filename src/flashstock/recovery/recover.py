@@ -97,7 +97,10 @@ class Recoverer:
             # A stale replica, or an old primary that came back: what it decided does not count.
             logger.error("shard %d: this data set is of the past generation %d", shard, opened)
             rebuild = True
-        logger.warning(
+        # A first start goes the same way, and is nobody's alarm.
+        level = logging.WARNING if cursor.seq > 0 else logging.INFO
+        logger.log(
+            level,
             "shard %d: recovering as generation %d; log at %d, ledger at %d",
             shard,
             cursor.generation,
@@ -107,7 +110,7 @@ class Recoverer:
         if seq >= 0 and not rebuild:
             cursor = await self._drain(shard, cursor)
         if rebuild or seq != cursor.seq:
-            logger.warning("shard %d: rebuilding at seq %d from SQL", shard, cursor.seq)
+            logger.log(level, "shard %d: rebuilding at seq %d from SQL", shard, cursor.seq)
             await self._rebuilder.rebuild(shard, cursor.seq, token, self._keep(shard, cursor))
         await self._rebuilder.open(shard, token, cursor.generation)
         return cursor
