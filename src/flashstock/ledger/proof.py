@@ -10,8 +10,7 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from flashstock.ledger.engine import LONG_OPERATION_TIMEOUT_MS, reading
-from flashstock.ledger.pool_queries import TAKES_UNITS
-from flashstock.ledger.reads import IS_HELD, of_pool
+from flashstock.ledger.reads import IS_HELD, TAKES_UNITS, of_pool
 from flashstock.ledger.tables import cursors, journal, pools, quarantine, reservations
 from flashstock.model.events import decode_rules
 from flashstock.model.ids import FIELD_SEPARATOR
