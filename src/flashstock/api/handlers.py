@@ -59,6 +59,8 @@ def _translated(request: Request, error: HTTPException) -> FlashstockError:
     path = request.url.path
     if error.status_code in (404, 405):
         allowed = request.app.allowed_methods(path)
+        if not allowed and error.status_code == 405:
+            allowed = sorted((error.headers or {}).get("Allow", "").split(", "))
         if allowed:
             detail = f"{path[:100]} takes {', '.join(allowed)}"
             return WrongMethod(detail, allow=allowed)

@@ -33,6 +33,7 @@ NO_CONTROL_CHARACTERS: Final = r"^[^\x00-\x1f\x7f-\x9f]+$"
 PAGE_LIMIT_DEFAULT: Final = 100
 PAGE_LIMIT_MAX: Final = 1_000
 PRINTABLE_ASCII: Final = r"^[\x20-\x7e]+$"
+_POOL_ID_OR_NOTHING: Final = POOL_ID_PATTERN.replace("^", "^(").replace("$", ")?$")
 _RFC_3339: Final = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?"
     r"([Zz]|[+-][0-9]{2}:[0-9]{2})"
@@ -276,7 +277,7 @@ class PoolPageRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    after: Annotated[str, Field(max_length=64, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")] = Field(
+    after: Annotated[str, Field(pattern=_POOL_ID_OR_NOTHING)] = Field(
         default="", description="The last id of the page before."
     )
     limit: Annotated[int, Field(ge=1, le=PAGE_LIMIT_MAX)] = PAGE_LIMIT_DEFAULT
@@ -319,7 +320,8 @@ def _sentence(found: Mapping[str, Any]) -> str:
     """Pydantic's message as a predicate of the field's name."""
     kind = found["type"]
     if kind == "string_pattern_mismatch":
-        return _PATTERN_WORDS[found["ctx"]["pattern"]]
+        # A pattern of a model that has no words here is a mistake of ours, not the caller's.
+        return _PATTERN_WORDS.get(found["ctx"]["pattern"], str(found["msg"]))
     if kind in _KIND_WORDS:
         return _KIND_WORDS[kind]
     text = str(found["msg"]).removeprefix("Value error, ")
@@ -337,6 +339,7 @@ _KIND_WORDS: Final = {
 _PATTERN_WORDS: Final = {
     NO_CONTROL_CHARACTERS: "must not hold control characters",
     PRINTABLE_ASCII: "must hold printable ASCII characters only",
+    _POOL_ID_OR_NOTHING: "must be the id of a pool",
     POOL_ID_PATTERN: "must be 1 to 64 of A-Z a-z 0-9 . _ - and begin with a letter or digit",
     KEY_NAME_PATTERN: "must be 1 to 64 of A-Z a-z 0-9 . _ - and begin with a letter or digit",
 }

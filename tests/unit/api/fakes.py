@@ -1,0 +1,319 @@
+"""Services without stores: enough for what the API itself decides. No truth about stock here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import httpx
+
+from flashstock.api.app import build_app
+from flashstock.api.auth import Keyring, key_hash
+from flashstock.api.services import Services
+from flashstock.config import Settings
+from flashstock.errors import Unavailable, UnknownPool
+from flashstock.hotpath.lanes import Verdicted
+from flashstock.hotpath.replies import BatchReply
+from flashstock.hotpath.scripts import Verdict
+from flashstock.ledger.stored import ApiKey
+from flashstock.model.receipts import ReceiptSigner
+from flashstock.model.records import ReservationRecord
+from flashstock.model.rules import PoolCounters, PoolRules
+from flashstock.model.states import ReservationState
+from flashstock.service.carts import CartAnswer
+from flashstock.service.reservations import Answer
+from flashstock.service.views import PoolView, ReservationView
+
+NOW_MS = 1_795_311_438_974
+KEYS = {"storefront": "fsk_shop", "ops": "fsk_ops", "admin": "fsk_admin"}
+SIGNER = ReceiptSigner({"k1": b"a secret of the tests"}, "k1")
+
+
+def batch_reply(**changes: Any) -> BatchReply:
+    """A reply of the reserve script in which nothing is remarkable."""
+    fields: dict[str, Any] = {
+        "generation": "1",
+        "now_ms": NOW_MS,
+        "available": 0,
+        "grants": 1,
+        "seq": 7,
+        "first_seq": 7,
+        "deadline_ms": NOW_MS + 900_000,
+        "fast": False,
+        "next_wave_ms": 0,
+        "starts_at_ms": 0,
+        "per_buyer_limit": 0,
+        "verdicts": b"0",
+        "replays": (),
+    }
+    return BatchReply(**{**fields, **changes})
+
+
+def record(**changes: Any) -> ReservationRecord:
+    fields: dict[str, Any] = {
+        "state": ReservationState.HELD,
+        "deadline_ms": NOW_MS + 900_000,
+        "generation": 1,
+        "seq": 7,
+        "quantity": 2,
+        "pool": "campaign-1",
+        "buyer": "buyer-42",
+    }
+    return ReservationRecord(**{**fields, **changes})
+
+
+def reservation_view(reservation_id: str, **changes: Any) -> ReservationView:
+    return ReservationView(reservation_id, record(**changes), NOW_MS)
+
+
+def pool_view(pool: str) -> PoolView:
+    counters = PoolCounters(total=10, available=6, held=2, sold=1, locked=1)
+    return PoolView(pool, PoolRules(sku="sku-1"), counters, NOW_MS)
+
+
+@dataclass(frozen=True)
+class FakeCursor:
+    """Of a row of ``cursors``, what the API looks at."""
+
+    shard: int
+    generation: int = 3
+    seq: int = 4
+
+
+@dataclass
+class FakeStore:
+    shard_count: int = 2
+    generations: dict[int, str] = field(default_factory=lambda: {0: "3", 1: "3"})
+    seqs: dict[int, int] = field(default_factory=lambda: {0: 12, 1: 4})
+
+    def generation(self, shard: int) -> str | None:
+        return self.generations.get(shard)
+
+    async def seq(self, shard: int) -> int:
+        return self.seqs[shard]
+
+
+@dataclass
+class FakeQueries:
+    """SQL that knows three keys, two cursors and nothing else, and can be away or slow."""
+
+    away: bool = False
+    slow: bool = False
+    keys: dict[str, ApiKey] = field(
+        default_factory=lambda: {
+            role: ApiKey(role, role, key_hash(key), NOW_MS, None) for role, key in KEYS.items()
+        }
+    )
+    refund_rows: list[Any] = field(default_factory=list)
+    quarantine_rows: list[Any] = field(default_factory=list)
+    pool_rows: list[Any] = field(default_factory=list)
+
+    async def _answer(self, rows: Any) -> Any:
+        if self.away:
+            raise Unavailable("connect to 10.0.0.1 failed: password of user shop")
+        if self.slow:
+            await asyncio.sleep(60)
+        return rows
+
+    async def api_keys(self) -> Any:
+        return await self._answer(list(self.keys.values()))
+
+    async def add_api_key(self, name: str, role: str, hashed: str, at_ms: int) -> bool:
+        if name in self.keys:
+            return False
+        self.keys[name] = ApiKey(name, role, hashed, at_ms, None)
+        return True
+
+    async def revoke_api_key(self, name: str, at_ms: int) -> bool:
+        row = self.keys.get(name)
+        if row is None or row.revoked_at_ms is not None:
+            return False
+        self.keys[name] = ApiKey(row.name, row.role, row.key_hash, row.created_at_ms, at_ms)
+        return True
+
+    async def cursors(self) -> Any:
+        rows = [FakeCursor(shard) for shard in (0, 1)]
+        return await self._answer(rows)
+
+    async def pools(self, after: str, limit: int) -> Any:
+        return await self._answer([row for row in self.pool_rows if row.id > after][:limit])
+
+    async def refunds(self, after: int, limit: int) -> Any:
+        return await self._answer([row for row in self.refund_rows if row.id > after][:limit])
+
+    async def quarantined(self, after: int, limit: int) -> Any:
+        return await self._answer([row for row in self.quarantine_rows if row.id > after][:limit])
+
+
+class FakeLane:
+    """Decides every request the way it is told."""
+
+    def __init__(self, decide: Callable[[], Verdicted | Exception]) -> None:
+        self._decide = decide
+        self.submitted: list[tuple[str, str, int]] = []
+
+    def sold_out(self, digest: str) -> BatchReply | None:
+        return None
+
+    def submit(self, digest: str, buyer: str, quantity: int) -> asyncio.Future[Verdicted]:
+        self.submitted.append((digest, buyer, quantity))
+        future: asyncio.Future[Verdicted] = asyncio.get_running_loop().create_future()
+        outcome = self._decide()
+        if isinstance(outcome, Exception):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)
+        return future
+
+
+class FakeLanes:
+    def __init__(self) -> None:
+        self.outcome: Verdicted | Exception = Verdicted(int(Verdict.HELD), batch_reply(), None)
+        self.one = FakeLane(lambda: self.outcome)
+
+    def lane(self, pool: str) -> FakeLane:
+        return self.one
+
+    def submit(
+        self, pool: str, digest: str, buyer: str, quantity: int
+    ) -> asyncio.Future[Verdicted]:
+        return self.one.submit(digest, buyer, quantity)
+
+
+@dataclass
+class FakePools:
+    """Knows the pool ``campaign-1``; remembers what was asked."""
+
+    calls: list[tuple[Any, ...]] = field(default_factory=list)
+    failure: Exception | None = None
+
+    def _noted(self, *call: Any) -> PoolView:
+        self.calls.append(call)
+        if self.failure is not None:
+            raise self.failure
+        if call[1] != "campaign-1":
+            raise UnknownPool(f"there is no pool {call[1]!r}", pool=call[1])
+        return pool_view(call[1])
+
+    async def create(self, pool: str, rules: PoolRules, quantity: int) -> tuple[PoolView, bool]:
+        return self._noted("create", pool, rules, quantity), True
+
+    async def get(self, pool: str) -> PoolView:
+        return self._noted("get", pool)
+
+    async def adjust(
+        self, caller: str, key: str, pool: str, delta: int, lock_delta: int
+    ) -> tuple[PoolView, bool]:
+        return self._noted("adjust", pool, caller, key, delta, lock_delta), True
+
+    async def set_state(self, pool: str, state: Any) -> PoolView:
+        return self._noted("set_state", pool, state)
+
+
+@dataclass
+class FakeReservations:
+    """Agrees to everything; remembers what was asked."""
+
+    calls: list[tuple[Any, ...]] = field(default_factory=list)
+
+    async def get(self, reservation_id: str) -> ReservationView:
+        self.calls.append(("get", reservation_id))
+        return reservation_view(reservation_id)
+
+    async def confirm(self, reservation_id: str, payment_ref: str) -> Answer:
+        self.calls.append(("confirm", reservation_id, payment_ref))
+        return Answer(reservation_view(reservation_id), replayed=False)
+
+    async def cancel(self, reservation_id: str) -> Answer:
+        self.calls.append(("cancel", reservation_id))
+        return Answer(reservation_view(reservation_id), replayed=False)
+
+    async def extend(self, reservation_id: str, seconds: int) -> Answer:
+        self.calls.append(("extend", reservation_id, seconds))
+        return Answer(reservation_view(reservation_id), replayed=True)
+
+    async def return_sale(
+        self, caller: str, key: str, reservation_id: str, quantity: int
+    ) -> Answer:
+        self.calls.append(("return", caller, key, reservation_id, quantity))
+        return Answer(reservation_view(reservation_id), replayed=False)
+
+
+@dataclass
+class FakeCarts:
+    calls: list[tuple[Any, ...]] = field(default_factory=list)
+    failure: Exception | None = None
+
+    async def reserve(self, caller: str, key: str, buyer: str, lines: Any) -> CartAnswer:
+        self.calls.append((caller, key, buyer, list(lines)))
+        if self.failure is not None:
+            raise self.failure
+        view = reservation_view("campaign-1~0123456789abcdef")
+        return CartAnswer("0123456789abcdef", buyer, (view,), replayed=False)
+
+
+class FakeApplied:
+    def waiting(self) -> int:
+        return 5
+
+
+@dataclass
+class FakeReconciliation:
+    reports: int = 0
+    repairs: list[bool] = field(default_factory=list)
+
+    async def report(self) -> dict[str, Any]:
+        self.reports += 1
+        return {"invariants": {"nothing_lost": True}, "oversold": 0, "lost": 0, "ok": True}
+
+    async def repair(self, *, dry_run: bool) -> dict[str, Any]:
+        self.repairs.append(dry_run)
+        return {"dry_run": dry_run}
+
+
+class Fakes:
+    """An application over fakes, and the fakes themselves to arrange and look at."""
+
+    def __init__(self) -> None:
+        self.store = FakeStore()
+        self.queries = FakeQueries()
+        self.lanes = FakeLanes()
+        self.pools = FakePools()
+        self.reservations = FakeReservations()
+        self.carts = FakeCarts()
+        self.reconciliation = FakeReconciliation()
+        self.started: list[str] = []
+        self.services = self._services()
+        self.app = build_app(self.services)
+
+    def _services(self) -> Services:
+        async def start() -> None:
+            self.started.append("start")
+
+        async def stop() -> None:
+            self.started.append("stop")
+
+        fakes = cast("Any", self)
+        return Services(
+            settings=Settings(),
+            store=fakes.store,
+            applied=cast("Any", FakeApplied()),
+            lanes=fakes.lanes,
+            pools=fakes.pools,
+            reservations=fakes.reservations,
+            carts=fakes.carts,
+            queries=fakes.queries,
+            signer=SIGNER,
+            keyring=Keyring(),
+            reconciliation=self.reconciliation,
+            start=start,
+            stop=stop,
+        )
+
+    def client(self, role: str | None = "admin") -> httpx.AsyncClient:
+        """A client with the key of a role, or with none."""
+        headers = {"authorization": f"Bearer {KEYS[role]}"} if role else {}
+        transport = httpx.ASGITransport(cast("Any", self.app), raise_app_exceptions=True)
+        return httpx.AsyncClient(transport=transport, base_url="http://api", headers=headers)
