@@ -24,6 +24,7 @@ from flashstock.hotpath.applied import AppliedTracker
 from flashstock.hotpath.connection import connect, connect_for_tailing
 from flashstock.hotpath.lanes import Lanes
 from flashstock.hotpath.log import ShardLog
+from flashstock.hotpath.pipe import Pipe
 from flashstock.hotpath.store import HotStore
 from flashstock.ledger.apply import Ledger
 from flashstock.ledger.engine import create_engine
@@ -61,6 +62,7 @@ class Stores:
     engine: AsyncEngine
     client: Redis
     tailing: Redis
+    pipe: Pipe
     queries: Queries
     proof: Proof
     ledger: Ledger
@@ -68,6 +70,7 @@ class Stores:
 
     async def close(self) -> None:
         """Close every connection."""
+        await self.pipe.aclose()
         await self.client.aclose()
         await self.tailing.aclose()
         await self.engine.dispose()
@@ -110,15 +113,17 @@ def build_stores(settings: Settings, order_secret: bytes) -> Stores:
         raise ConfigurationError("FLASHSTOCK_REDIS_URL: is missing; `flashstock serve` embeds one")
     engine = create_engine(settings.ledger_url)
     client = connect(settings.redis_url, timeout_ms=settings.redis_timeout_ms)
+    pipe = Pipe(settings.redis_url, timeout_ms=settings.redis_timeout_ms)
     tailing = connect_for_tailing(settings.redis_url, timeout_ms=settings.redis_timeout_ms)
     return Stores(
         engine,
         client,
         tailing,
+        pipe,
         Queries(engine),
         Proof(engine),
         Ledger(engine, order_secret, now_ms),
-        HotStore(client, settings.shard_count),
+        HotStore(client, settings.shard_count, pipe.call),
     )
 
 

@@ -7,7 +7,7 @@ effect, and the same request finds out).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 from redis.asyncio import Redis
@@ -33,6 +33,10 @@ from flashstock.model.rules import POOL_QUANTITY_MAX
 UNKNOWN_POOL: Final = int(ReserveStatus.UNKNOWN_POOL)
 
 
+Call = Callable[..., Awaitable[Any]]
+"""Executes one command once; ``Pipe.call``, or the slower one of redis-py."""
+
+
 class HotStore:
     """All shards of one data set.
 
@@ -40,8 +44,9 @@ class HotStore:
     and the first sign that the data set is another one (NOSCRIPT, FENCED) closes it again.
     """
 
-    def __init__(self, client: Redis, shard_count: int) -> None:
+    def __init__(self, client: Redis, shard_count: int, call: Call | None = None) -> None:
         self.client = client
+        self._execute: Call = call or client.execute_command
         self.shard_count = shard_count
         self.on_lost: Callable[[int], None] | None = None
         """Called with a shard whose data set turned out to be another one."""
@@ -73,8 +78,8 @@ class HotStore:
             raise Recovering
         try:
             with translated_failures():
-                reply: replies.Reply = await self.client.evalsha(
-                    scripts.shas[name], len(key_list), *key_list, *arguments
+                reply: replies.Reply = await self._execute(
+                    "EVALSHA", scripts.shas[name], len(key_list), *key_list, *arguments
                 )
         except Recovering:
             self._lose(shard, scripts)

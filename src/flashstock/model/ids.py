@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from base64 import urlsafe_b64encode
+from binascii import b2a_base64
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
@@ -19,6 +19,8 @@ DIGEST_LENGTH: Final = 16
 """Characters of a digest: 96 bits, base64url."""
 
 RESERVATION_ID_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}~[A-Za-z0-9_-]{16}$"
+URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
+"""Turns base64 into its URL-safe form; on the hot path, where ``base64``'s own layers show."""
 _RESERVATION_ID: Final = re.compile(RESERVATION_ID_PATTERN)
 
 FIELD_SEPARATOR: Final = "\t"
@@ -41,7 +43,8 @@ def digest_of(*parts: str) -> str:
     Parts are joined by a control character that no part may hold, so no two lists collide.
     """
     joined = "\x1f".join(parts).encode()
-    return urlsafe_b64encode(blake2b(joined, digest_size=12).digest()).decode()
+    digest = blake2b(joined, digest_size=12).digest()
+    return b2a_base64(digest, newline=False).translate(URL_SAFE).decode()
 
 
 def parse_reservation_id(text: str) -> ReservationId | None:

@@ -7,11 +7,12 @@ so a replayed request yields the same receipt to the letter.
 from __future__ import annotations
 
 import hmac
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import urlsafe_b64decode
+from binascii import b2a_base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from flashstock.model.ids import FIELD_SEPARATOR
+from flashstock.model.ids import FIELD_SEPARATOR, URL_SAFE
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +44,8 @@ class ReceiptSigner:
         """Sign one hold. ``stamp`` is ``deadline_ms⇥generation⇥seq`` (shared by a whole batch)."""
         claims = f"{stamp}\t{quantity}\t{reservation_id}\t{buyer}".encode()
         signature = hmac.digest(self._secret, claims, "sha256")
-        encoded = urlsafe_b64encode(claims + signature).decode()
-        return f"{self._current}.{encoded}"
+        encoded = b2a_base64(claims + signature, newline=False).translate(URL_SAFE)
+        return f"{self._current}.{encoded.decode()}"
 
     def verify(self, text: str) -> Receipt | None:
         """The claims of a receipt that one of our keys signed, else ``None``."""
