@@ -83,10 +83,11 @@ class Pipe:
         async with self._connecting:
             if self._connection is not None and self._connection.is_connected:
                 return self._connection
-            make: Any = self._pool.make_connection
-            connection: AbstractConnection = make()
+            fresh: Any = self._pool
+            fresh = fresh.make_connection()
             async with asyncio.timeout(self._timeout_s):
-                await connection.connect()
+                await fresh.connect()
+            connection: AbstractConnection = fresh
             self._connection = connection
             self._waiting = deque()
             loop = asyncio.get_running_loop()

@@ -1,0 +1,84 @@
+"""The pipe on real servers: answers in order, failures contained, nothing executed twice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from flashstock.hotpath.pipe import Pipe
+from tests import servers
+
+
+@pytest.fixture
+async def pipe(hot_server: str) -> AsyncIterator[Pipe]:
+    pipe = Pipe(hot_server, timeout_ms=400)
+    yield pipe
+    await pipe.aclose()
+
+
+@pytest.fixture
+async def other(hot_server: str) -> AsyncIterator[Pipe]:
+    pipe = Pipe(hot_server, timeout_ms=2_000)
+    yield pipe
+    await pipe.aclose()
+
+
+async def test_concurrent_calls_get_their_own_answers(pipe: Pipe) -> None:
+    answers = await asyncio.gather(*(pipe.call("ECHO", f"{n}") for n in range(500)))
+    assert answers == [str(n).encode() for n in range(500)]
+
+
+async def test_a_refusal_reaches_its_caller_only(pipe: Pipe) -> None:
+    await pipe.call("SET", "text", "not a number")
+    calls = [pipe.call("ECHO", "before"), pipe.call("INCR", "text"), pipe.call("ECHO", "after")]
+    before, refused, after = await asyncio.gather(*calls, return_exceptions=True)
+    assert (before, after) == (b"before", b"after")
+    assert isinstance(refused, ResponseError)
+
+
+async def test_a_cancelled_call_keeps_its_place_in_the_queue(pipe: Pipe) -> None:
+    await pipe.call("PING")
+    cancelled = asyncio.create_task(pipe.call("ECHO", "nobody hears this"))
+    await asyncio.sleep(0)
+    cancelled.cancel()
+    assert await pipe.call("ECHO", "mine") == b"mine"
+    with pytest.raises(asyncio.CancelledError):
+        await cancelled
+
+
+async def test_no_answer_in_time_fails_all_in_flight_and_the_next_call_connects_anew(
+    pipe: Pipe,
+) -> None:
+    waiting = [pipe.call("BLPOP", "nothing", "0"), pipe.call("ECHO", "behind it")]
+    answers = await asyncio.gather(*waiting, return_exceptions=True)
+    assert all(isinstance(a, RedisTimeoutError | RedisConnectionError) for a in answers)
+    assert isinstance(answers[0], RedisTimeoutError)
+    assert await pipe.call("ECHO", "again") == b"again"
+
+
+async def test_a_lost_connection_fails_what_was_in_flight_once(pipe: Pipe, other: Pipe) -> None:
+    own = await pipe.call("CLIENT", "ID")
+    await pipe.call("SET", "count", "0")
+    waiting = asyncio.create_task(pipe.call("BLPOP", "nothing", "0"))
+    await asyncio.sleep(0.05)
+    await other.call("CLIENT", "KILL", "ID", own)
+    with pytest.raises(RedisConnectionError):
+        await waiting
+    assert await pipe.call("INCR", "count") == 1
+
+
+async def test_calls_after_a_restart_of_the_server_connect_anew() -> None:
+    with servers.hot_server(servers.valkey_binary()) as server:
+        pipe = Pipe(server.url, timeout_ms=1_000)
+        await pipe.call("PING")
+        server.kill()
+        with pytest.raises((RedisConnectionError, OSError)):
+            await pipe.call("PING")
+        server.start()
+        assert await pipe.call("ECHO", "back") == b"back"
+        await pipe.aclose()
