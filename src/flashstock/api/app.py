@@ -76,6 +76,8 @@ def build_api(services: Services) -> DescribedAPI:
     api.state.services = services
     for router in ROUTERS:
         api.include_router(router)
+    if services.rebuild is not None:
+        api.include_router(operations.rebuilding)
     add_exception_handlers(api)
     return api
 

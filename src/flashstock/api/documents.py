@@ -179,6 +179,13 @@ class RepairDocument(BaseModel):
     dry_run: bool
 
 
+class RebuildDocument(BaseModel):
+    """What was restored from SQL, or would be, shard by shard."""
+
+    dry_run: bool
+    shards: list[dict[str, Any]]
+
+
 class KeyDocument(BaseModel):
     """An API key, without the key: only its hash is stored."""
 

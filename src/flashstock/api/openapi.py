@@ -7,11 +7,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from fastapi.openapi.utils import get_openapi
+from pydantic import TypeAdapter
 from starlette.routing import BaseRoute
 
 from flashstock import __version__
 from flashstock.api.documents import Problem
 from flashstock.api.problems import PROBLEM_MEDIA_TYPE, problem_document
+from flashstock.api.schemas import IdempotencyKey
 from flashstock.errors import (
     BodyTooLarge,
     ConfigurationError,
@@ -47,6 +49,8 @@ REPLAYED: Final[dict[str, Any]] = {
         "schema": {"type": "string", "enum": ["true"]},
     }
 }
+_IDEMPOTENCY_KEY: Final = TypeAdapter(IdempotencyKey).json_schema()
+_UNDESCRIBED: Final = "Successful Response"
 _REFERENCE: Final = {"$ref": "#/components/schemas/Problem"}
 _READING: Final = (Unauthorized, Forbidden, Recovering, Unavailable)
 _WRITING: Final = (*_READING, BodyTooLarge, UnsupportedMediaType, InvalidRequest, Overloaded)
@@ -111,8 +115,21 @@ def build_document(routes: Sequence[BaseRoute]) -> dict[str, Any]:
     }
     for path, operations in document["paths"].items():
         for operation in operations.values():
-            operation["responses"].setdefault("405", _response([WrongMethod]))
-            operation["responses"].setdefault("500", _response([FlashstockError]))
-            if path.startswith("/v1/"):
-                operation["security"] = [{"bearer": []}]
+            _complete(operation, secured=path.startswith("/v1/"))
     return document
+
+
+def _complete(operation: dict[str, Any], *, secured: bool) -> None:
+    """Add what every operation has, and say what FastAPI could not know."""
+    responses = operation["responses"]
+    for response in responses.values():
+        if response["description"] == _UNDESCRIBED:
+            response["description"] = "Done."
+    responses.setdefault("405", _response([WrongMethod]))
+    responses.setdefault("500", _response([FlashstockError]))
+    if secured:
+        operation["security"] = [{"bearer": []}]
+    for parameter in operation.get("parameters", ()):
+        if parameter["name"] == "Idempotency-Key":
+            parameter["required"] = True
+            parameter["schema"] = _IDEMPOTENCY_KEY

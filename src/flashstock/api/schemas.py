@@ -258,6 +258,12 @@ class RepairRequest(Body):
     dry_run: bool = True
 
 
+class RebuildRequest(Body):
+    """Build Redis anew from SQL; only says what that would restore unless told."""
+
+    dry_run: bool = True
+
+
 class KeyRequest(Body):
     """An API key to make. A name is used once, also after its key was revoked."""
 

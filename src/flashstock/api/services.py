@@ -32,6 +32,14 @@ class Reconciliation(Protocol):
         ...
 
 
+class Rebuild(Protocol):
+    """Builds Redis anew from SQL, under a new generation."""
+
+    async def run(self, *, dry_run: bool) -> dict[str, Any]:
+        """What was (or would be) restored, shard by shard."""
+        ...
+
+
 @dataclass(frozen=True)
 class Services:
     """One process's services. ``start`` opens the stores, ``stop`` drains and closes them."""
@@ -49,6 +57,8 @@ class Services:
     reconciliation: Reconciliation
     start: Callable[[], Awaitable[None]]
     stop: Callable[[], Awaitable[None]]
+    rebuild: Rebuild | None = None
+    """``None`` where this process can't, and then there is no such route."""
     counters: HotCounters = field(default_factory=HotCounters)
     proof_watch: ProofWatch = field(init=False)
 

@@ -273,6 +273,15 @@ class FakeReconciliation:
         return {"dry_run": dry_run}
 
 
+@dataclass
+class FakeRebuild:
+    runs: list[bool] = field(default_factory=list)
+
+    async def run(self, *, dry_run: bool) -> dict[str, Any]:
+        self.runs.append(dry_run)
+        return {"dry_run": dry_run, "shards": []}
+
+
 class Fakes:
     """An application over fakes, and the fakes themselves to arrange and look at."""
 
@@ -284,6 +293,7 @@ class Fakes:
         self.reservations = FakeReservations()
         self.carts = FakeCarts()
         self.reconciliation = FakeReconciliation()
+        self.rebuild = FakeRebuild()
         self.started: list[str] = []
         self.services = self._services()
         self.app = build_app(self.services)
@@ -308,6 +318,7 @@ class Fakes:
             signer=SIGNER,
             keyring=Keyring(),
             reconciliation=self.reconciliation,
+            rebuild=self.rebuild,
             start=start,
             stop=stop,
         )

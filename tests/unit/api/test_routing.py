@@ -12,7 +12,7 @@ from flashstock.api.auth import Role
 from flashstock.errors import Overloaded, SoldOut, Unavailable
 from flashstock.ledger.failures import LedgerUnavailable
 from flashstock.model.states import PoolState
-from tests.unit.api.fakes import KEYS, NOW_MS, pool_view
+from tests.unit.api.fakes import KEYS, pool_view
 
 RESERVATION = "campaign-1~0123456789abcdef"
 JSON = {"content-type": "application/json"}
@@ -55,6 +55,7 @@ ROUTES: list[tuple[str, str, Role | None, dict[str, object] | None, int]] = [
     ("POST", "/v1/carts", Role.STOREFRONT, CART, 201),
     ("GET", "/v1/ops/reconciliation", Role.OPS, None, 200),
     ("POST", "/v1/ops/reconciliation/repair", Role.OPS, {"dry_run": True}, 200),
+    ("POST", "/v1/ops/rebuild", Role.ADMIN, {"dry_run": True}, 200),
     ("GET", "/v1/ops/shards", Role.OPS, None, 200),
     ("GET", "/v1/ops/quarantine", Role.OPS, None, 200),
     ("GET", "/v1/ops/refunds", Role.OPS, None, 200),
@@ -323,6 +324,9 @@ async def test_unknown_pools(fakes, pool, code, verb):
 
 
 async def test_what_is_asked_of_the_services(fakes):
+    async with fakes.client("admin") as client:
+        await client.post("/v1/ops/rebuild")
+        await send(client, "POST", "/v1/ops/rebuild", {"dry_run": False})
     async with fakes.client("ops") as client:
         await send(client, "POST", "/v1/pools/campaign-1/adjust", {"delta": -2, "lock_delta": 3})
         await client.post("/v1/pools/campaign-1/pause")
@@ -347,6 +351,7 @@ async def test_what_is_asked_of_the_services(fakes):
     ]
     assert fakes.carts.calls == [("ops", "key-1", "b", [("campaign-1", 1)])]
     assert fakes.reconciliation.repairs == [True, False]
+    assert fakes.rebuild.runs == [True, False]
 
 
 async def test_a_replay_says_so(fakes):
@@ -526,4 +531,3 @@ async def test_a_ledger_that_is_away_is_a_503(fakes):
     async with fakes.client() as client:
         response = await client.get("/v1/pools/campaign-1")
     assert_problem(response, 503, "unavailable")
-    assert NOW_MS > 0

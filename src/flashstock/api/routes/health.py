@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Final
 
 from fastapi import APIRouter
+from starlette.requests import Request
 from starlette.responses import Response
 
 from flashstock import __version__
 from flashstock.api.documents import HealthDocument, ReadyDocument, VersionDocument
+from flashstock.api.handlers import problem_response
 from flashstock.api.metrics import CONTENT_TYPE, render_metrics
 from flashstock.api.openapi import problems
 from flashstock.api.routing import ServicesOf, answer
 from flashstock.errors import Recovering, Unavailable
 
 READY_TIMEOUT_SECONDS: Final = 1.0
+
+_log = logging.getLogger("flashstock.api")
 
 health = APIRouter(tags=["health"])
 
@@ -34,16 +39,18 @@ async def healthz() -> Response:
         503: problems(Recovering, Unavailable)[503],
     },
 )
-async def readyz(services: ServicesOf) -> Response:
+async def readyz(request: Request, services: ServicesOf) -> Response:
     """200 when every shard is open in this process and SQL answers within a second."""
+    # Answered, not raised: whoever waits for a start asks many times, and that is no news.
     for shard in range(services.store.shard_count):
         if services.store.generation(shard) is None:
-            raise Recovering(f"shard {shard} is not open", shard=shard)
+            return problem_response(request.scope, Recovering())
     try:
         async with asyncio.timeout(READY_TIMEOUT_SECONDS):
             await services.queries.cursors()
-    except TimeoutError:
-        raise Unavailable("SQL did not answer in time") from None
+    except (TimeoutError, Unavailable) as problem:
+        _log.info("not ready: SQL: %s", problem)
+        return problem_response(request.scope, Unavailable())
     return answer({"status": "ready"})
 
 

@@ -11,18 +11,20 @@ from flashstock import errors
 from flashstock.api.bodies import format_time
 from flashstock.api.documents import (
     QuarantinePage,
+    RebuildDocument,
     ReconciliationDocument,
     RefundPage,
     RepairDocument,
     ShardList,
 )
 from flashstock.api.openapi import problems
-from flashstock.api.routing import OpsRoute, ServicesOf, answer
-from flashstock.api.schemas import NumberedPageRequest, RepairRequest
+from flashstock.api.routing import AdminRoute, OpsRoute, ServicesOf, answer
+from flashstock.api.schemas import NumberedPageRequest, RebuildRequest, RepairRequest
 from flashstock.api.shards import shard_statuses
 from flashstock.ledger.stored import QuarantinedEvent, StoredRefund
 
 operations = APIRouter(prefix="/v1/ops", tags=["operations"], route_class=OpsRoute)
+rebuilding = APIRouter(prefix="/v1/ops", tags=["operations"], route_class=AdminRoute)
 
 
 @operations.get(
@@ -83,6 +85,22 @@ async def refunds(page: Annotated[NumberedPageRequest, Query()], services: Servi
     rows = await services.queries.refunds(page.after, page.limit)
     next_after = rows[-1].id if len(rows) == page.limit else None
     return answer({"items": [_refund(row) for row in rows], "next_after": next_after})
+
+
+@rebuilding.post(
+    "/rebuild",
+    summary="Build Redis anew from SQL",
+    responses={200: {"model": RebuildDocument}, **problems(writes=True)},
+)
+async def rebuild(services: ServicesOf, body: RebuildRequest | None = None) -> Response:
+    """Only says what would be restored unless `dry_run` is false.
+
+    While it runs, requests are answered with `recovering`. Holds that were acknowledged stay.
+    """
+    if services.rebuild is None:
+        raise errors.UnknownPath
+    dry_run = body is None or body.dry_run
+    return answer(await services.rebuild.run(dry_run=dry_run))
 
 
 def _quarantined(row: QuarantinedEvent) -> dict[str, Any]:
