@@ -14,7 +14,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from flashstock.errors import ConfigurationError
-from flashstock.ledger.failures import trouble_as_unavailable
+from flashstock.ledger.failures import LedgerUnavailable, trouble_as_unavailable
 
 CONNECT_TIMEOUT_MS: Final = 1_000
 OPERATION_TIMEOUT_MS: Final = 1_300
@@ -95,6 +95,10 @@ async def writing(
     writers = engine.execution_options(**{_WRITES: True})
     async with _connected(writers, timeout_ms) as connection, connection.begin():
         yield connection
+        if is_sqlite(engine) and not _in_transaction(driver_connection(connection)):
+            # Committing it would be answered with silence, as if all were well.
+            await connection.invalidate()
+            raise LedgerUnavailable("the connection to SQLite was lost before the commit")
 
 
 @asynccontextmanager
@@ -184,6 +188,13 @@ def driver_connection(connection: AsyncConnection) -> Any:
     """What the driver itself opened, for what only the driver can do."""
     assert connection.sync_connection is not None, "the connection is closed"
     return connection.sync_connection.connection.driver_connection
+
+
+def _in_transaction(sqlite_connection: Any) -> bool:
+    try:
+        return bool(sqlite_connection.in_transaction)
+    except ValueError:  # it is closed
+        return False
 
 
 def _address(url: str) -> URL:
