@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,16 @@ REAL_DAYS = sorted(
     Path(os.environ.get("TRADING_DAYS", CHECKOUT.parent / "shared" / "data")).glob("*.csv")
 )
 """Real trading days: not ours to ship, so they are looked for beside the checkout."""
+
+
+@pytest.fixture(scope="module")
+def service_url() -> Iterator[str]:
+    """A service that the days below share; each run has pools, keys and payments of its own."""
+    with asyncio.Runner() as runner:
+        service = LocalService()
+        runner.run(service.__aenter__())
+        yield service.url
+        runner.run(service.__aexit__(None, None, None))
 
 
 def replay(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -87,19 +99,26 @@ def test_a_small_day_with_everything_in_it(tmp_path):
     assert document["audit"]["pools_checked"] == 3
 
 
-def test_too_little_stock_refuses_whole_carts(tmp_path):
+def test_too_little_stock_refuses_whole_carts(tmp_path, service_url):
     rows = [row(str(n), code, 2) for n in range(20) for code in ("85123A", "71053")]
     document = document_of(
-        replay(write(tmp_path / "day.csv", rows), "--stock-ratio", "0.5", "--json")
+        replay(
+            write(tmp_path / "day.csv", rows),
+            "--stock-ratio",
+            "0.5",
+            "--url",
+            service_url,
+            "--json",
+        )
     )
     assert document["carts_admitted"] == 10
     assert document["refused"] == {"sold_out": 10}
     assert document["sold_units"] == 40
 
 
-def test_nothing_in_stock_sells_nothing(tmp_path):
+def test_nothing_in_stock_sells_nothing(tmp_path, service_url):
     day = write(tmp_path / "day.csv", [row("1"), row("C2", "85123A", -3)])
-    document = document_of(replay(day, "--stock-ratio", "0", "--json"))
+    document = document_of(replay(day, "--stock-ratio", "0", "--url", service_url, "--json"))
     assert document["sold_units"] == 0
     assert document["returned_units"] == 3
 
@@ -112,30 +131,32 @@ def test_words_end_with_the_reconciliation(tmp_path):
     assert "carts and returns" in ended.stderr
 
 
-def test_holds_that_are_not_paid_stay(tmp_path):
+def test_holds_that_are_not_paid_stay(tmp_path, service_url):
     day = write(tmp_path / "day.csv", SMALL_DAY)
-    document = document_of(replay(day, "--hold-only", "--json"))
+    document = document_of(replay(day, "--hold-only", "--url", service_url, "--json"))
     assert document["confirmed"] == document["sold_units"] == 0
     assert document["held"] > 0
 
 
-def test_speed_scales_the_day(tmp_path):
+def test_speed_scales_the_day(tmp_path, service_url):
     rows = [row("1", at="2010-12-01 08:00:00"), row("2", at="2010-12-01 08:02:00")]
     day = write(tmp_path / "day.csv", rows)
-    document = document_of(replay(day, "--stock-ratio", "1", "--speed", "60", "--json"))
+    document = document_of(
+        replay(day, "--stock-ratio", "1", "--speed", "60", "--url", service_url, "--json")
+    )
     assert document["seconds"] >= 2.0
     assert document["sold_units"] == 12
 
 
-def test_an_old_encoding_is_read_and_said(tmp_path):
+def test_an_old_encoding_is_read_and_said(tmp_path, service_url):
     day = write(tmp_path / "day.csv", [row(description="CRÈME £5")], encoding="cp1252")
-    ended = replay(day, "--stock-ratio", "1", "--json")
+    ended = replay(day, "--stock-ratio", "1", "--url", service_url, "--json")
     assert document_of(ended)["sold_units"] == 6
     assert "cp1252" in ended.stderr
 
 
-def test_a_day_without_sales_reconciles(tmp_path):
-    document = document_of(replay(write(tmp_path / "day.csv", []), "--json"))
+def test_a_day_without_sales_reconciles(tmp_path, service_url):
+    document = document_of(replay(write(tmp_path / "day.csv", []), "--url", service_url, "--json"))
     assert (document["rows"], document["carts"], document["held"]) == (0, 0, 0)
 
 

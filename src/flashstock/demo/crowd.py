@@ -67,6 +67,12 @@ class Crowd:
             counts[hold.fate] += 1
         return counts
 
+    def expired(self) -> int:
+        """Holds whose time ran out, those paid too late and in vain included."""
+        now = now_ms()
+        unpaid = {Fate.OPEN, Fate.REFUND_DUE}
+        return sum(hold.fate in unpaid and hold.expires_ms <= now for hold in self.holds.values())
+
     async def _work(self, coming: Iterator[Visit], steps: asyncio.TaskGroup) -> None:
         for visit in coming:
             if self._tally.requests >= self._options.requests:

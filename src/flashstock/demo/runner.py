@@ -54,6 +54,8 @@ class Demo:
     def __init__(self, options: DemoOptions, url: str) -> None:
         self._options = options
         self._url = url
+        # Before the opening is set: it takes a moment, and early visits must be early.
+        self._visits = plan(options)
         run = secrets.token_hex(4)
         opens_at = datetime.now(UTC) + timedelta(seconds=EARLY_SECONDS + OPENING_MARGIN_SECONDS)
         self._order = PoolOrder(
@@ -85,9 +87,8 @@ class Demo:
         """
         async with self._operator, self._shop:
             await self._operator.open_pool(self._order)
-            visits = plan(self._options)
             async with shown(display_for(self._options.json_output), self._look):
-                await self._crowd.play(visits)
+                await self._crowd.play(self._visits)
                 self._note = "waiting for the last holds to expire"
                 await self._wait_until_nothing_is_held()
                 self._note = ""
@@ -96,17 +97,16 @@ class Demo:
     def funnel(self) -> dict[str, int]:
         """What became of the requests, from many to few."""
         counts = self._crowd.counts()
-        late = sum(
-            hold.paid_late and hold.fate is Fate.CONFIRMED for hold in self._crowd.holds.values()
-        )
+        holds = self._crowd.holds.values()
+        late = sum(hold.paid_late and hold.fate is Fate.CONFIRMED for hold in holds)
         return {
-            "requests": self._tally.requests,
             "refused": self._tally.refused.total(),
             "held": len(self._crowd.holds),
             "confirmed": counts[Fate.CONFIRMED],
             "confirmed_late": late,
-            "refund_due": counts[Fate.REFUND_DUE],
             "cancelled": counts[Fate.CANCELLED],
+            "expired": self._crowd.expired(),
+            "refund_due": counts[Fate.REFUND_DUE],
             "repeats_checked": self._crowd.repeats_checked,
         }
 
@@ -171,10 +171,11 @@ class Demo:
             seconds=time.monotonic() - started,
             requests=self._tally.requests,
             throughput_rps=self._pace.rush_rps(),
+            throughput_of="the rush",
             latency_ms=self._tally.latency_ms(),
             held=len(holds),
             confirmed=counts[Fate.CONFIRMED],
-            expired=counts[Fate.OPEN] + counts[Fate.REFUND_DUE],
+            expired=self._crowd.expired(),
             cancelled=counts[Fate.CANCELLED],
             refused=self._tally.refused,
             findings=findings,

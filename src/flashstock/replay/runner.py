@@ -116,6 +116,7 @@ class Replay:
             seconds=time.monotonic() - started,
             requests=self._tally.requests,
             throughput_rps=self._tally.requests / played_seconds if played_seconds else 0.0,
+            throughput_of="the day",
             latency_ms=self._tally.latency_ms(),
             held=len(self._till.purchases),
             confirmed=counts[Told.CONFIRMED],

@@ -20,6 +20,7 @@ class Outcome:
         refused: refusals by code.
         broken_promises: what only the caller of the service can see going wrong, in words (a
             repeated key that gave a second hold, more units promised at once than there are).
+        throughput_rps: requests a second while ``throughput_of`` (in words) went on.
         oversold_seen: units of such promises beyond the total.
         more: what this kind of run counts besides; joins the JSON object.
     """
@@ -40,6 +41,7 @@ class Outcome:
     broken_promises: tuple[str, ...] = ()
     oversold_seen: int = 0
     more: Mapping[str, Any] = field(default_factory=dict)
+    throughput_of: str = "the run"
 
     @property
     def oversold(self) -> int:

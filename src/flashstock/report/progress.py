@@ -103,13 +103,15 @@ def display_for(json_output: bool) -> Display:
 
 @dataclass(slots=True)
 class Rate:
-    """Events a second over about the last second."""
+    """Events a second over about the last second; a count that falls begins anew."""
 
     clock: Callable[[], float] = time.monotonic
     _seen: list[tuple[float, int]] = field(default_factory=list)
 
     def __call__(self, count: int) -> float:
         now = self.clock()
+        if self._seen and count < self._seen[-1][1]:
+            self._seen.clear()
         self._seen = [seen for seen in self._seen if seen[0] > now - 1.0][-20:]
         self._seen.append((now, count))
         (since, before) = self._seen[0]

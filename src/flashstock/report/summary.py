@@ -37,12 +37,15 @@ def print_outcome(
 
 
 def _print_tables(outcome: Outcome, funnel: Mapping[str, int], console: Console) -> None:
-    table = Table(title=outcome.title, box=None, show_header=False, title_justify="left")
+    console.print(Text(outcome.title, style="bold"))
+    table = Table(box=None, show_header=False)
     table.add_column(style="bold")
     table.add_column()
     table.add_row("service", outcome.address)
     table.add_row("requests", f"{outcome.requests:,} in {outcome.seconds:.1f} s")
-    table.add_row("throughput", f"{outcome.throughput_rps:,.0f} requests/s")
+    table.add_row(
+        "throughput", f"{outcome.throughput_rps:,.0f} requests/s in {outcome.throughput_of}"
+    )
     p50, p99 = outcome.latency_ms["p50"], outcome.latency_ms["p99"]
     table.add_row("latency", f"p50 {p50:.1f} ms, p99 {p99:.1f} ms")
     for name, count in funnel.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from typing import Any
 
@@ -40,7 +41,6 @@ async def played(shop: HonestShop, **changes: Any) -> Crowd:
     visits = [visit._replace(**changes) for visit in plan(QUICK)]
     crowd = Crowd(shop, QUICK, "p", "run", Pace(now_ms(), shop.tally), shop.tally)
     await crowd.play(visits)
-    shop.sweep()
     return crowd
 
 
@@ -58,9 +58,12 @@ async def test_an_honest_shop_is_believed_and_every_story_is_told():
     for fate in (Fate.OPEN, Fate.CONFIRMED, Fate.CANCELLED):
         assert counts[fate] > 0, fate
     assert counts[Fate.UNTOLD] == 0
+    await asyncio.sleep(HOLD_SECONDS)
+    assert crowd.expired() == counts[Fate.OPEN] + counts[Fate.REFUND_DUE]
     assert shop.tally.refused["sold_out"] > 100
     granted = sum(hold.quantity for hold in crowd.holds.values())
     assert granted > QUICK.units, "released units were not sold again"
+    shop.sweep()
     for hold in crowd.holds.values():
         assert shop.by_id[hold.reservation].state in hold.acknowledged().states
     promises = [promise for hold in crowd.holds.values() for promise in hold.promises()]

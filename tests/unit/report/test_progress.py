@@ -78,6 +78,9 @@ def test_the_rate_is_that_of_the_last_second():
     assert rate(3_900) == pytest.approx(400.0)
     clock.now += 10.0
     assert rate(4_000) == 0.0
+    clock.now += 0.5
+    assert rate(4_100) == pytest.approx(200.0)
+    assert rate(3) == 0.0, "another count begins"
 
 
 @pytest.mark.parametrize(
