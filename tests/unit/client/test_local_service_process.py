@@ -67,9 +67,9 @@ async def test_a_data_directory_of_the_caller_stays(stand_in, tmp_path):
     assert (data_dir / "service.log").is_file()
 
 
-async def test_kept_means_kept_unless_something_went_wrong(stand_in):
+async def test_kept_means_kept_unless_something_went_wrong(stand_in, tmp_path):
     stand_in(READY + "exec sleep 60")
-    async with LocalService(keep=True) as kept:
+    async with LocalService(tmp_path / "kept", keep=True) as kept:
         pid = kept.pid
     assert pid is not None
     assert alive(pid)
