@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 from flashstock.hotpath import keys
 from flashstock.hotpath.connection import connect
 from flashstock.hotpath.log import LOG_START, ShardLog
+from flashstock.hotpath.pipe import Pipe
 from flashstock.hotpath.scripts import ScriptSet, script_set
 from flashstock.hotpath.store import HotStore
 from flashstock.model import events
@@ -26,6 +27,7 @@ from tests.reference.store import GENERATION, ReferenceStore
 START_MS = 4_000_000_000_000
 """In the year 2096: no server's own clock gets in the way."""
 RETENTION_MS = 3_600_000
+TIMEOUT_MS = 10_000
 
 
 @dataclass
@@ -98,14 +100,26 @@ class InMemory:
 class OnServer:
     """Shard 0 of a server, opened as recovery opens it."""
 
-    def __init__(self, client: Redis, scripts: ScriptSet) -> None:
+    def __init__(self, client: Redis, pipe: Pipe, scripts: ScriptSet) -> None:
         self.client = client
+        self.pipe = pipe
         self.scripts = scripts
         self.lost: list[int] = []
-        self.store = HotStore(client, 1)
+        self.store = HotStore(client, 1, pipe.call)
         self.store.on_lost = self.lost.append
         self._read_up_to = LOG_START
         self._log: list[tuple[int, events.Event]] = []
+
+    @classmethod
+    def connected(cls, url: str) -> OnServer:
+        """Connected as the service is; ``aclose`` when done."""
+        client = connect(url, timeout_ms=TIMEOUT_MS)
+        pipe = Pipe(url, timeout_ms=TIMEOUT_MS)
+        return cls(client, pipe, script_set(GENERATION, RETENTION_MS))
+
+    async def aclose(self) -> None:
+        await self.pipe.aclose()
+        await self.client.aclose()
 
     async def open(self) -> None:
         generation = self.scripts.generation
@@ -183,14 +197,13 @@ def _pool_state(
 @asynccontextmanager
 async def on_server(url: str) -> AsyncIterator[OnServer]:
     """An open shard on an empty server, its clock at ``START_MS``."""
-    client = connect(url, timeout_ms=10_000)
+    subject = OnServer.connected(url)
     try:
-        subject = OnServer(client, script_set(GENERATION, RETENTION_MS))
         await subject.open()
         await subject.set_clock(START_MS)
         yield subject
     finally:
-        await client.aclose()
+        await subject.aclose()
 
 
 @asynccontextmanager
