@@ -80,13 +80,13 @@ class Pipe:
         await self._pool.aclose()
 
     async def _connect(self) -> AbstractConnection:
-        async with self._connecting:
+        # The bound covers the queue too: else each of many callers would wait for all before it.
+        async with asyncio.timeout(self._timeout_s), self._connecting:
             if self._connection is not None and self._connection.is_connected:
                 return self._connection
             fresh: Any = self._pool
             fresh = fresh.make_connection()
-            async with asyncio.timeout(self._timeout_s):
-                await fresh.connect()
+            await fresh.connect()
             connection: AbstractConnection = fresh
             self._connection = connection
             self._waiting = deque()
