@@ -146,8 +146,11 @@ def decode_confirm(body: bytes) -> ConfirmBody:
 
 
 def decode_cancel(body: bytes) -> None:
-    """Read the body of ``POST …/{id}/cancel``: ``{}`` or nothing. Raises ``InvalidRequest``."""
-    if body and body != b"{}":
+    """Read the body of ``POST …/{id}/cancel``: nothing, ``{}`` or ``null``.
+
+    Raises ``InvalidRequest`` where it says something.
+    """
+    if body not in (b"", b"{}", b"null"):
         _refuse_by_model(body, schemas.NothingBody)
 
 

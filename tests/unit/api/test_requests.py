@@ -285,12 +285,12 @@ def test_a_refusal_is_bounded():
     assert all(len(problem["field"]) <= 64 for problem in refusal.extra["errors"])
 
 
-@pytest.mark.parametrize("body", [b"", b"{}", b" {} "])
+@pytest.mark.parametrize("body", [b"", b"{}", b" {} ", b"null"])
 def test_cancelling_says_nothing(body):
     decode_cancel(body)
 
 
-@pytest.mark.parametrize("body", [b'{"a":1}', b"[]", b"null", b"{", b"0", b'""', b"\xff", b" "])
+@pytest.mark.parametrize("body", [b'{"a":1}', b"[]", b"{", b"0", b'""', b"\xff", b" "])
 def test_cancelling_refuses_to_be_told_something(body):
     with pytest.raises(InvalidRequest):
         decode_cancel(body)
