@@ -151,7 +151,7 @@ class OnServer:
 
     async def state(self, pools: Iterable[str]) -> ShardState:
         names = list(pools)
-        async with self.client.pipeline() as pipeline:
+        async with self.client.pipeline(transaction=False) as pipeline:
             pipeline.hgetall(keys.shard_meta(0))
             pipeline.hgetall(keys.reservations(0))
             pipeline.zrange(keys.due(0), 0, -1, withscores=True)

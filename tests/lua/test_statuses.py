@@ -1,0 +1,93 @@
+"""The integers themselves, where the store turns them into something friendlier."""
+
+from __future__ import annotations
+
+import pytest
+
+from flashstock.hotpath import keys
+from flashstock.hotpath.scripts import (
+    AdjustStatus,
+    ConfigureStatus,
+    ExpireStatus,
+    KnownStatus,
+    LookupStatus,
+    RepairStatus,
+    ReserveCartStatus,
+    ReserveStatus,
+    SnapshotStatus,
+    build_keys,
+)
+from flashstock.model.rules import POOL_QUANTITY_MAX
+from tests.reference.asking import create, hold, key
+
+HERE, NOWHERE = "p", "nowhere"
+REQUEST = [1, key(3), "b", "1"]
+
+
+async def status(shard, name, pool, arguments, more_keys=()):
+    key_list = [*build_keys(name, 0, pool, "command"), *more_keys]
+    reply = await shard.client.evalsha(
+        shard.scripts.shas[name], len(key_list), *key_list, *arguments
+    )
+    return reply[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "pool", "arguments", "expected"),
+    [
+        ("reserve", HERE, [HERE, *REQUEST], ReserveStatus.OK),
+        ("reserve", NOWHERE, [NOWHERE, *REQUEST], ReserveStatus.UNKNOWN_POOL),
+        ("expire", HERE, [HERE, 8], ExpireStatus.OK),
+        ("expire", NOWHERE, [NOWHERE, 8], ExpireStatus.UNKNOWN_POOL),
+        (
+            "adjust",
+            NOWHERE,
+            [NOWHERE, 1, 0, "command", POOL_QUANTITY_MAX],
+            AdjustStatus.UNKNOWN_POOL,
+        ),
+        (
+            "configure",
+            NOWHERE,
+            [NOWHERE, "update", 0, 0, "state", "paused"],
+            ConfigureStatus.UNKNOWN_POOL,
+        ),
+        ("snapshot", HERE, [], SnapshotStatus.OK),
+        ("snapshot", NOWHERE, [], SnapshotStatus.UNKNOWN_POOL),
+        ("lookup", HERE, [key(1)], LookupStatus.OK),
+        ("known", HERE, [2], KnownStatus.OK),
+        ("known", HERE, [1], KnownStatus.TOO_MANY),
+        ("known", NOWHERE, [1], KnownStatus.UNKNOWN_POOL),
+        ("repair", NOWHERE, [NOWHERE, 2, "why", 0, 0, 0, 0, 0, 0], RepairStatus.UNKNOWN_POOL),
+    ],
+)
+async def test_the_script_answers(shard, name, pool, arguments, expected):
+    await create(shard.store)
+    await hold(shard.store, "p", (1, "a", 1))
+    if name == "known":
+        await hold(shard.store, "p", (2, "a", 1))
+    assert await status(shard, name, pool, arguments) == expected
+
+
+@pytest.mark.parametrize(
+    ("quantity", "expected"), [(10, ReserveCartStatus.HELD), (11, ReserveCartStatus.REFUSED)]
+)
+async def test_a_cart_is_held_or_refused(shard, quantity, expected):
+    await create(shard.store)
+    pool_keys = [build(0, "p") for build in (keys.pool, keys.deadlines, keys.buyers, keys.retired)]
+    arguments = ["cart", "a", "p", key(1), quantity]
+    assert await status(shard, "reserve_cart", "", arguments, pool_keys) == expected
+
+
+async def test_known_counts_digests_and_not_batches(shard):
+    """One member can hold 128 digests; the answer must not be larger than was asked for."""
+    await create(shard.store, total=1000)
+    await hold(shard.store, "p", *((number, "a", 1) for number in range(128)))
+    assert await status(shard, "known", HERE, [127]) == KnownStatus.TOO_MANY
+    assert await status(shard, "known", HERE, [128]) == KnownStatus.OK
+    for number in range(200, 450):
+        await hold(shard.store, "p", (number, "a", 1))
+    assert await status(shard, "known", HERE, [377]) == KnownStatus.TOO_MANY
+    assert await status(shard, "known", HERE, [378]) == KnownStatus.OK
+    known = await shard.store.known("p", 378)
+    assert known is not None
+    assert len(known[1]) == 378
