@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 
 from flashstock import __version__
 from flashstock.api.asgi import ASGIHandler, Receive, Scope, Send
@@ -29,7 +29,6 @@ ROUTERS: Final = (
     keys.keys,
     health.health,
 )
-_PARAMETER: Final = re.compile(r"\{[^}]+\}")
 
 
 class DescribedAPI(FastAPI):
@@ -42,20 +41,16 @@ class DescribedAPI(FastAPI):
         return self.openapi_schema
 
     def allowed_methods(self, path: str) -> list[str]:
-        """What the document says a path takes; empty for a path that is not in it."""
-        allowed: set[str] = set()
-        for template, operations_of in self.openapi()["paths"].items():
-            pattern = "[^/]+".join(re.escape(part) for part in _PARAMETER.split(template))
-            if re.fullmatch(pattern, path):
-                if template == path:
-                    return _names(operations_of)
-                allowed.update(operations_of)
-        return _names(allowed)
-
-
-def _names(methods: Any) -> list[str]:
-    names = {method.upper() for method in methods}
-    return sorted(names | {"HEAD"} if "GET" in names else names)
+        """What a path takes, lean routes included; empty where there is nothing."""
+        routes = [route for router in (*ROUTERS, lean.lean) for route in router.routes]
+        found = [
+            route
+            for route in routes
+            if isinstance(route, APIRoute) and route.path_regex.match(path)
+        ]
+        exact = [route for route in found if route.path == path and route.include_in_schema]
+        methods = {method for route in exact or found for method in route.methods or ()}
+        return sorted(methods | {"HEAD"} if "GET" in methods else methods)
 
 
 def build_api(services: Services) -> DescribedAPI:

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import httpx
 
-from flashstock.api.app import build_api, build_app
+from flashstock.api.app import DescribedAPI, build_api, build_app
 from flashstock.api.auth import Keyring, key_hash
 from flashstock.api.services import Services
 from flashstock.config import Settings
@@ -296,8 +296,12 @@ class Fakes:
         self.rebuild = FakeRebuild()
         self.started: list[str] = []
         self.services = self._services()
-        self.api = build_api(self.services)
         self.app = build_app(self.services)
+
+    @property
+    def api(self) -> DescribedAPI:
+        """The FastAPI part alone, for its document."""
+        return build_api(self.services)
 
     def _services(self) -> Services:
         async def start() -> None:
