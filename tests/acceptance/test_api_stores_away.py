@@ -1,0 +1,157 @@
+"""A store that is away is a 503 that says when to come back; the same key works afterwards."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.acceptance.processes import Service, eventually, open_pool, reserve, serving
+
+pytestmark = pytest.mark.acceptance
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    with serving(tmp_path_factory.mktemp("away") / "data") as running:
+        with running.client() as client:
+            open_pool(client, "target", 20)
+        yield running
+
+
+@pytest.fixture
+def client(service):
+    with service.client() as client:
+        yield client
+
+
+@contextmanager
+def frozen_valkey(service: Service) -> Iterator[None]:
+    """It keeps its connections and answers nobody."""
+    process_id = service.running["valkey_pid"]
+    os.kill(process_id, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(process_id, signal.SIGCONT)
+
+
+@contextmanager
+def locked_ledger(service: Service) -> Iterator[None]:
+    """Somebody else writes to SQL and does not come to an end."""
+    [database] = service.data_dir.rglob("*.db")
+    connection = sqlite3.connect(database, timeout=30, isolation_level=None)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
+    finally:
+        connection.rollback()
+        connection.close()
+
+
+def assert_come_back(response: httpx.Response) -> None:
+    assert response.status_code == 503, response.text
+    assert response.headers["retry-after"] == "1"
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json()["code"] in {"unavailable", "recovering", "overloaded"}
+    assert ".sock" not in response.text
+    assert "sqlite" not in response.text.lower()
+
+
+def units(client: httpx.Client) -> tuple[int, int, int]:
+    pool = client.get("/v1/pools/target").json()
+    return pool["available"], pool["held"], pool["sold"]
+
+
+def settled(client: httpx.Client, method: str, path: str, **request: Any) -> httpx.Response:
+    """The first answer that is not a 503."""
+
+    def answered() -> list[httpx.Response]:
+        response = client.request(method, path, **request)
+        return [response] if response.status_code != 503 else []
+
+    return eventually(answered, f"{path} is answered")[0]
+
+
+def test_without_redis_every_route_that_needs_it_says_come_back(service, client):
+    hold = reserve(client, "redis-hold", "target").json()["id"]
+    before = units(client)
+    line = {"pool": "target", "quantity": 1}
+    item = {**line, "buyer": "b"}
+    requests: list[tuple[str, str, dict[str, Any] | None]] = [
+        ("POST", "/v1/reservations", item),
+        ("POST", f"/v1/reservations/{hold}/confirm", {"payment_ref": "redis-pay"}),
+        ("POST", f"/v1/reservations/{hold}/extend", {"seconds": 60}),
+        ("POST", "/v1/carts", {"buyer": "b", "lines": [line]}),
+        ("POST", "/v1/pools/target/adjust", {"delta": 1}),
+        ("GET", f"/v1/reservations/{hold}", None),
+        ("GET", "/v1/pools/target", None),
+        ("GET", "/v1/ops/reconciliation", None),
+    ]
+    with frozen_valkey(service):
+        for method, path, body in requests:
+            key = {"Idempotency-Key": f"redis-{path.rpartition('/')[2]}"}
+            assert_come_back(client.request(method, path, json=body, headers=key))
+        assert client.get("/healthz").status_code == 200
+        batch = {"items": [{"idempotency_key": "redis-batch", **item}]}
+        [answer] = client.post("/v1/reservations/batch", json=batch).json()["items"]
+        assert answer["status"] == 503
+
+    key = {"Idempotency-Key": "redis-reservations"}
+    first = settled(client, "POST", "/v1/reservations", json=item, headers=key)
+    again = settled(client, "POST", "/v1/reservations", json=item, headers=key)
+    assert first.json() == again.json()
+    key = {"Idempotency-Key": "redis-carts"}
+    cart = {"buyer": "b", "lines": [line]}
+    settled(client, "POST", "/v1/carts", json=cart, headers=key)
+    key = {"Idempotency-Key": "redis-adjust"}
+    settled(client, "POST", "/v1/pools/target/adjust", json={"delta": 1}, headers=key)
+    settled(client, "POST", "/v1/reservations/batch", json=batch)
+    sale = settled(
+        client, "POST", f"/v1/reservations/{hold}/confirm", json={"payment_ref": "redis-pay"}
+    )
+    assert sale.json()["state"] == "confirmed"
+    eventually(
+        lambda: client.get("/v1/ops/reconciliation").json().get("ok"), "the stores agree again"
+    )
+    # One unit each for the reservation, the cart and the batch; one more unit; one hold sold.
+    available, held, sold = before
+    assert units(client) == (available - 3 + 1, held - 1 + 3, sold + 1)
+
+
+def test_without_sql_nothing_is_acknowledged_and_nothing_is_lost(service, client):
+    hold = settled(
+        client,
+        "POST",
+        "/v1/reservations",
+        json={"pool": "target", "buyer": "b", "quantity": 1},
+        headers={"Idempotency-Key": "sql-hold"},
+    ).json()["id"]
+    before = units(client)
+    with locked_ledger(service):
+        assert_come_back(reserve(client, "sql-1", "target"))
+        assert_come_back(reserve(client, "sql-1", "target"))
+        paying = {"payment_ref": "sql-pay"}
+        assert_come_back(client.post(f"/v1/reservations/{hold}/confirm", json=paying))
+        line = {"pool": "target", "quantity": 1}
+        cart = {"buyer": "b", "lines": [line]}
+        key = {"Idempotency-Key": "sql-cart"}
+        assert_come_back(client.post("/v1/carts", json=cart, headers=key))
+
+    item = {"pool": "target", "buyer": "buyer-sql-1", "quantity": 1}
+    key = {"Idempotency-Key": "sql-1"}
+    assert settled(client, "POST", "/v1/reservations", json=item, headers=key).status_code == 200
+    key = {"Idempotency-Key": "sql-cart"}
+    settled(client, "POST", "/v1/carts", json=cart, headers=key)
+    sale = settled(client, "POST", f"/v1/reservations/{hold}/confirm", json=paying)
+    assert sale.json()["state"] == "confirmed"
+    available, held, sold = before
+    assert units(client) == (available - 2, held - 1 + 2, sold + 1)
+    report = client.get("/v1/ops/reconciliation").json()
+    assert report["ok"], report
