@@ -117,4 +117,6 @@ def _page(
 
 
 def _stored(row: Any) -> StoredReservation:
-    return StoredReservation(**{**row._asdict(), "state": ReservationState(row.state)})
+    """By position, in the order of the table: a rebuild reads a million of these."""
+    id, shard, pool, buyer, quantity, cart, state, *rest = row
+    return StoredReservation(id, shard, pool, buyer, quantity, cart, ReservationState(state), *rest)
