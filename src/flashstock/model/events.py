@@ -291,7 +291,8 @@ def _configured(pool: str, at_ms: int, rest: list[str]) -> Configured:
 
 
 def _repaired(pool: str, at_ms: int, rest: list[str]) -> Repaired:
-    return Repaired(pool, at_ms, rest[0])
+    (reason,) = rest
+    return Repaired(pool, at_ms, reason)
 
 
 _DECODERS: Final[dict[str, Callable[[str, int, list[str]], Event]]] = {
@@ -324,7 +325,7 @@ def decode(entry: LogEntry) -> Event:
         event = _DECODERS[entry.kind](pool, int(at_ms), rest)
     except (KeyError, ValueError, IndexError) as problem:
         raise MalformedEntry(f"{entry.kind} at seq {entry.seq}: {problem!r}") from problem
-    if entry.count != events_in(event):
+    if entry.count != events_in(event) or entry.count == 0:
         raise MalformedEntry(f"{entry.kind} at seq {entry.seq}: count {entry.count} is wrong")
     return event
 
