@@ -6,10 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from redis.asyncio import ConnectionPool
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from flashstock.errors import Unavailable
+from flashstock.hotpath.connection import translated_failures
 from flashstock.hotpath.pipe import Pipe
 from tests import servers
 
@@ -81,4 +84,49 @@ async def test_calls_after_a_restart_of_the_server_connect_anew() -> None:
             await pipe.call("PING")
         server.start()
         assert await pipe.call("ECHO", "back") == b"back"
+        await pipe.aclose()
+
+
+async def test_a_command_that_cannot_be_packed_is_not_sent(pipe: Pipe) -> None:
+    with pytest.raises(UnicodeEncodeError):
+        await pipe.call("ECHO", "\ud800")
+    assert await pipe.call("ECHO", "next") == b"next"
+
+
+async def test_closing_fails_what_is_in_flight(pipe: Pipe) -> None:
+    await pipe.call("PING")
+    waiting = asyncio.create_task(pipe.call("BLPOP", "nothing", 0))
+    await asyncio.sleep(0)
+    await pipe.aclose()
+    with pytest.raises(RedisConnectionError):
+        await waiting
+
+
+async def test_a_frozen_server_is_waited_for_once_and_not_once_per_caller(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Callers queue for one connection; the bound covers the queue."""
+    attempts = 0
+    make_connection = ConnectionPool.make_connection
+
+    def counted(pool: ConnectionPool):
+        nonlocal attempts
+        attempts += 1
+        return make_connection(pool)
+
+    async def ask() -> None:
+        with pytest.raises(Unavailable), translated_failures():
+            await pipe.call("PING")
+
+    monkeypatch.setattr(ConnectionPool, "make_connection", counted)
+    with servers.hot_server(servers.valkey_binary()) as server:
+        pipe = Pipe(server.url, timeout_ms=200)
+        await pipe.call("PING")
+        server.freeze()
+        await ask()
+        attempts = 0
+        await asyncio.gather(*(ask() for _ in range(10)))
+        assert attempts < 10
+        server.thaw()
+        assert await pipe.call("PING") == b"PONG"
         await pipe.aclose()
