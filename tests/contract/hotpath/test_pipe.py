@@ -114,7 +114,7 @@ async def test_a_frozen_server_is_waited_for_once_and_not_once_per_caller(
         attempts += 1
         return make_connection(pool)
 
-    async def ask() -> None:
+    async def ask(pipe: Pipe) -> None:
         with pytest.raises(Unavailable), translated_failures():
             await pipe.call("PING")
 
@@ -123,9 +123,9 @@ async def test_a_frozen_server_is_waited_for_once_and_not_once_per_caller(
         pipe = Pipe(server.url, timeout_ms=200)
         await pipe.call("PING")
         server.freeze()
-        await ask()
+        await ask(pipe)
         attempts = 0
-        await asyncio.gather(*(ask() for _ in range(10)))
+        await asyncio.gather(*(ask(pipe) for _ in range(10)))
         assert attempts < 10
         server.thaw()
         assert await pipe.call("PING") == b"PONG"
