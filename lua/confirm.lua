@@ -27,7 +27,7 @@ if owner and owner ~= ARGV[4] then
   return { 4, now, seq, packed }
 end
 if owner then -- the refund of this very payment is on record already
-  return { record.state == 'e' and 5 or 6, now, seq, packed }
+  return { (record.state == 'x' or record.state == 'v') and 6 or 5, now, seq, packed }
 end
 
 local pool = call('HMGET', KEYS[3], 'available', 'held', 'sold', 'per_buyer_limit', 'state')

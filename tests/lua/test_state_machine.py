@@ -216,6 +216,38 @@ class ShardMachine(RuleBasedStateMachine):
         reference = paid_with or f"pay {self.new()}"
         self.both(lambda store: store.confirm(reservation, reference))
 
+    @rule(
+        pool=pools,
+        choice=st.sampled_from([None, None, None, 0, 1, 2]),
+        buyer=st.sampled_from("abcde"),
+        quantity=st.sampled_from([1, 1, 2, 3]),
+        payment=payments,
+        deadline_ms=st.sampled_from([-HOLD_MS, 0, HOLD_MS]),
+    )
+    def reclaim(
+        self,
+        pool: str,
+        choice: int | None,
+        buyer: str,
+        quantity: int,
+        payment: str | None,
+        deadline_ms: int,
+    ) -> None:
+        """A hold that was lost, or one whose digest is somebody's."""
+        records = sorted(self.model.store.records)
+        number = self.new()
+        taken = choice is not None and records
+        digest = records[choice % len(records)] if taken and choice is not None else key(number)
+        reference = payment or f"pay {self.new()}"
+        reservation, deadline_ms = ReservationId(pool, digest), self.now_ms + deadline_ms
+        self.both(
+            lambda store: store.reclaim(
+                reservation, reference, buyer=buyer, quantity=quantity, deadline_ms=deadline_ms
+            )
+        )
+        if not taken:
+            self.granted.add(number)
+
     @precondition(lambda self: self.model.store.records)
     @rule(choice=choices, kind=st.sampled_from(["cancelled", "revoked"]))
     def cancel(self, choice: int, kind: str) -> None:

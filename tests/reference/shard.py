@@ -110,6 +110,26 @@ class ReferenceShard:
         in_stock = pool.available >= record.quantity
         return in_stock and within_limit and rules.state is not PoolState.CLOSED
 
+    def _sell(
+        self, target: ReservationId, record: ReservationRecord, payment_ref: str
+    ) -> ReservationRecord:
+        """Its units are the buyer's already; now they are paid for."""
+        pool = self.pools[target.pool]
+        if record.state is ReservationState.HELD:
+            pool.held -= record.quantity
+        pool.sold += record.quantity
+        self.orders += 1
+        before = record.state
+        record = self.records[target.digest] = replace(
+            record,
+            state=ReservationState.CONFIRMED,
+            payment_ref=payment_ref,
+            order_index=self.orders,
+        )
+        sale = (record.quantity, record.buyer, payment_ref, self.orders)
+        self._append(events.Confirmed(target.pool, self.now_ms, target.digest, before, *sale))
+        return record
+
     def _release_waves(self, pool_id: str, pool: Pool) -> int:
         due, waiting = pool.waves_due(self.now_ms)
         if due:

@@ -25,6 +25,7 @@ from flashstock.hotpath.scripts import (
     ConfigureStatus,
     ConfirmStatus,
     ExtendStatus,
+    ReclaimStatus,
     ReturnSaleStatus,
     Verdict,
 )
@@ -163,32 +164,56 @@ class ReferenceStore(ReferenceShard):
         if owner is not None and owner != target:
             return self._reply(ConfirmStatus.PAYMENT_REF_USED, record)
         expired = record.state is ReservationState.EXPIRED
-        refused = ConfirmStatus.REFUND_DUE if expired else ConfirmStatus.ALREADY_CANCELLED
+        cancelled = record.state in (ReservationState.CANCELLED, ReservationState.REVOKED)
+        refused = ConfirmStatus.ALREADY_CANCELLED if cancelled else ConfirmStatus.REFUND_DUE
         if owner is not None:
             return self._reply(refused, record)
         self.payments[payment_ref] = target
         pool = self.pools[target.pool]
-        if record.state is ReservationState.HELD:
-            pool.held -= record.quantity
-        elif expired and self._serve_late(target.pool, pool, record):
+        if expired and self._serve_late(target.pool, pool, record):
             pool.available -= record.quantity
             pool.take(record.buyer, record.quantity)
-        else:
+        elif record.state is not ReservationState.HELD:
             due = (target.digest, record.quantity, record.buyer, payment_ref)
             self._append(events.RefundDue(target.pool, self.now_ms, *due))
             return self._reply(refused, record)
-        pool.sold += record.quantity
-        self.orders += 1
-        before = record.state
-        record = self.records[target.digest] = replace(
-            record,
-            state=ReservationState.CONFIRMED,
-            payment_ref=payment_ref,
-            order_index=self.orders,
+        return self._reply(ConfirmStatus.CONFIRMED, self._sell(target, record, payment_ref))
+
+    async def reclaim(
+        self,
+        target: ReservationId,
+        payment_ref: str,
+        *,
+        buyer: str,
+        quantity: int,
+        deadline_ms: int,
+    ) -> ReservationReply:
+        pool = self._pool(target.pool)
+        if self._find(target) is not None:
+            return self._reply(ReclaimStatus.KNOWN, None)
+        owner = self.payments.get(payment_ref)
+        if owner is not None:
+            used = owner != target
+            return self._reply(
+                ReclaimStatus.PAYMENT_REF_USED if used else ReclaimStatus.REFUND_DUE, None
+            )
+        self.payments[payment_ref] = target
+        record = ReservationRecord(
+            ReservationState.HELD, deadline_ms, 1, 0, quantity, target.pool, buyer
         )
-        sale = (record.quantity, record.buyer, payment_ref, self.orders)
-        self._append(events.Confirmed(target.pool, self.now_ms, target.digest, before, *sale))
-        return self._reply(ConfirmStatus.CONFIRMED, record)
+        taken = target.digest in self.records
+        if taken or not self._serve_late(target.pool, pool, record):
+            due = (target.digest, quantity, buyer, payment_ref)
+            self._append(events.RefundDue(target.pool, self.now_ms, *due))
+            return self._reply(ReclaimStatus.REFUND_DUE, None)
+        self._hold(pool, target.digest, replace(record, seq=self.seq + 1))
+        hold = events.Hold(target.digest, buyer, quantity, "")
+        self._append(events.Held(target.pool, self.now_ms, deadline_ms, (hold,)))
+        forget_at_ms = max(self.now_ms, deadline_ms) + self._retention_ms
+        pool.retired[target.digest] = forget_at_ms
+        self._wake(target.pool, forget_at_ms)
+        sold = self._sell(target, self.records[target.digest], payment_ref)
+        return self._reply(ReclaimStatus.RECLAIMED, sold)
 
     async def cancel(self, target: ReservationId, kind: str) -> ReservationReply:
         record = self._find(target)

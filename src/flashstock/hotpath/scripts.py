@@ -60,6 +60,15 @@ class ConfirmStatus(IntEnum):
     FENCED = -1
 
 
+class ReclaimStatus(IntEnum):
+    RECLAIMED = 0
+    KNOWN = 1
+    PAYMENT_REF_USED = 2
+    REFUND_DUE = 3
+    FENCED = -1
+    UNKNOWN_POOL = -2
+
+
 class CancelStatus(IntEnum):
     CANCELLED = 0
     REPLAYED = 1
@@ -160,6 +169,7 @@ STATUSES: Final[dict[str, type[IntEnum]]] = {
     "reserve": ReserveStatus,
     "reserve_cart": ReserveCartStatus,
     "confirm": ConfirmStatus,
+    "reclaim": ReclaimStatus,
     "cancel": CancelStatus,
     "extend": ExtendStatus,
     "return_sale": ReturnSaleStatus,

@@ -157,6 +157,28 @@ class HotStore:
             *await self._call_pool("confirm", target.pool, arguments, digest)
         )
 
+    async def reclaim(
+        self,
+        target: ReservationId,
+        payment_ref: str,
+        *,
+        buyer: str,
+        quantity: int,
+        deadline_ms: int,
+    ) -> replies.ReservationReply:
+        """Sell a hold that no store knows any more, or put its refund on record.
+
+        Only for what a receipt proves, and only once SQL was asked. Outcomes: ``ReclaimStatus``.
+
+        Raises:
+            UnknownPool: there is no such pool; nothing was decided.
+        """
+        arguments = [target.digest, payment_ref, str(target), buyer, quantity, deadline_ms]
+        digest = digest_of("payment", payment_ref)
+        return replies.reservation_reply(
+            *await self._call_pool("reclaim", target.pool, arguments, digest)
+        )
+
     async def claim_payment(
         self, payment_ref: str, target: ReservationId, *, release: bool = False
     ) -> bool:

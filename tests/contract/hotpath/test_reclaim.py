@@ -162,6 +162,6 @@ async def test_what_is_known_is_left_to_confirm(subject, store):
 
 
 async def test_nothing_is_reclaimed_from_a_pool_that_does_not_exist(store):
+    claims = {"buyer": "a", "quantity": 1, "deadline_ms": DEADLINE_MS}
     with pytest.raises(UnknownPool):
-        claims = {"buyer": "a", "quantity": 1, "deadline_ms": DEADLINE_MS}
         await store.reclaim(ReservationId("nowhere", key(1)), "pay", **claims)
