@@ -12,7 +12,7 @@ import argparse
 import importlib
 import socket
 
-from flashstock.supervisor.api_worker import _run_granian, _run_uvicorn
+from flashstock.supervisor.api_worker import run_granian, run_uvicorn
 
 
 def main() -> None:
@@ -25,9 +25,9 @@ def main() -> None:
     app = getattr(importlib.import_module(module), attribute)
     listener = socket.socket(fileno=given.fd)
     if given.server == "granian":
-        _run_granian(app, listener)
+        run_granian(app, listener)
     else:
-        _run_uvicorn(app, listener)
+        run_uvicorn(app, listener)
 
 
 if __name__ == "__main__":

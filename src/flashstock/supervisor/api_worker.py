@@ -53,9 +53,9 @@ def run_api_worker(settings: Settings, descriptor: int) -> None:
 
     app = create_app(settings)
     if settings.http_server == "granian":
-        _run_granian(app, listener)
+        run_granian(app, listener)
     else:
-        _run_uvicorn(app, listener)
+        run_uvicorn(app, listener)
 
 
 def _leave(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 (the signal's signature)
@@ -95,7 +95,12 @@ class _Server(uvicorn.Server):
         _settle_memory()
 
 
-def _run_uvicorn(app: Any, listener: socket.socket) -> None:
+def run_uvicorn(app: Any, listener: socket.socket) -> None:
+    """Serve on a listening socket with uvicorn until SIGTERM; the benchmarks start theirs so too.
+
+    Raises:
+        FlashstockError: the application could not start, for this reason.
+    """
     config = uvicorn.Config(
         app,
         loop="uvloop",
@@ -122,7 +127,8 @@ def _run_uvicorn(app: Any, listener: socket.socket) -> None:
         raise
 
 
-def _run_granian(app: Any, listener: socket.socket) -> None:
+def run_granian(app: Any, listener: socket.socket) -> None:
+    """The same with granian. Exits with ``START_FAILED_STATUS`` where the application can't start."""
     from granian._granian import SocketHolder
     from granian.constants import Interfaces
     from granian.server.embed import Server
