@@ -2,14 +2,14 @@
 
 A measurement starts what it measures, warms it up, loads it, and then makes the system prove that
 its books balance. Nothing is carried over to the next one, and nothing else runs meanwhile but
-an idle PostgreSQL.
+an idle PostgreSQL. (A smoke run has one service for all: it checks that everything works.)
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -56,7 +56,10 @@ class Round:
     number: int
     directory: Path
     postgres: Postgres
+    stack: ExitStack
+    """What lives as long as the round."""
     values: dict[str, float] = field(default_factory=dict)
+    _shared: list[tuple[Service, dict[str, int]]] = field(default_factory=list)
 
     def load(self, url: str, tag: str, **changes: Any) -> Load:
         return Load(
@@ -68,8 +71,25 @@ class Round:
             **changes,
         )
 
+    def load_of(self, service: Service, tag: str, **changes: Any) -> Load:
+        """For one pool of a service, with its key."""
+        planned = self.load(service.url, tag, api_key=service.api_key, **changes)
+        return replace(planned, pool=service.pool)
+
     @contextmanager
-    def service(self, **settings: Any) -> Iterator[tuple[Service, dict[str, int]]]:
+    def service(self, name: str) -> Iterator[tuple[Service, dict[str, int]]]:
+        """The service for one measurement, and the processes to watch."""
+        if not self.options.smoke:
+            with self.fresh_service() as fresh:
+                yield fresh
+            return
+        if not self._shared:
+            self._shared.append(self.stack.enter_context(self.fresh_service()))
+        shared, pids = self._shared[0]
+        yield replace(shared, pool=f"{POOL}-{name}"), pids
+
+    @contextmanager
+    def fresh_service(self, **settings: Any) -> Iterator[tuple[Service, dict[str, int]]]:
         """The service on an empty Valkey and an empty database, and the processes to watch."""
         with (
             valkey(self.directory) as store,
@@ -123,6 +143,13 @@ def noop_unread(this: Round) -> Measured:
     return noop(this, "/unread")
 
 
+def noop_fastapi(this: Round) -> Measured:
+    """What FastAPI and pydantic take for the same request, with nothing behind them."""
+    with asgi("bench.noop_fastapi:app", this.options, this.directory) as (url, pids):
+        result, cores = _saturate(this, this.load(url, "fastapi"), pids)
+    return _measured(result.rate_of(result.succeeded), result, cores)
+
+
 def naive(this: Round) -> Measured:
     """FastAPI, redis-py, one EVALSHA per request, on a Valkey with the same settings."""
     with valkey(this.directory) as store:
@@ -145,14 +172,10 @@ def naive(this: Round) -> Measured:
 
 def _reserve(this: Round, durability: str, items_per_call: int = 1) -> Measured:
     """Requests that all win; what was acknowledged must be what is held."""
-    with this.service() as (running_service, pids):
+    name = f"{durability}-{items_per_call}"
+    with this.service(name) as (running_service, pids):
         running_service.create_pool(durability)
-        planned = this.load(
-            running_service.url,
-            durability,
-            items_per_call=items_per_call,
-            api_key=running_service.api_key,
-        )
+        planned = this.load_of(running_service, name, items_per_call=items_per_call)
         load.warm_up(planned, this.options.warm_up_seconds)
         running_service.wait_until_applied()
         before = running_service.units_held()
@@ -180,10 +203,10 @@ def batch(this: Round) -> Measured:
 
 def sold_out(this: Round) -> Measured:
     """One unit, gone before the crowd comes: every answer is a refusal."""
-    with this.service() as (running_service, pids):
+    with this.service("sold-out") as (running_service, pids):
         running_service.create_pool("ledger", units=1)
         running_service.take(1)
-        planned = this.load(running_service.url, "soldout", api_key=running_service.api_key)
+        planned = this.load_of(running_service, "soldout")
         result, cores = _saturate(this, planned, pids, refused=True)
         books = running_service.reconcile()
         if running_service.units_held() != 1:
@@ -222,12 +245,12 @@ def engine_batch(this: Round) -> Measured:
 def drained(this: Round) -> Measured:
     """Fill the log through the API while no writer runs, then start one."""
     settings = {"FLASHSTOCK_BACKLOG_EVENTS_MAX": str(drain.BACKLOG_EVENTS_MAX)}
-    with this.service(with_writer=False, settings=settings) as (running_service, pids):
+    with this.fresh_service(with_writer=False, settings=settings) as (running_service, pids):
         environment = running_service.environment
         with running("first-writer", drain.writer_arguments(), this.directory, environment):
             running_service.create_pool("fast")
             running_service.wait_until_applied()
-        planned = this.load(running_service.url, "drain", api_key=running_service.api_key)
+        planned = this.load_of(running_service, "drain")
         filled, _ = _full_load(planned, pids, refused=False)
         rate, events, cores = drain.drain(running_service, this.directory)
     if events < filled.succeeded:
@@ -241,11 +264,10 @@ def _latency(this: Round, durability: str) -> Measured:
     Both modes get the same rate, so that they are compared on the same crowd.
     """
     rate = HALF * min(this.values["fast_rps"], this.values["ledger_rps"])
-    with this.service() as (running_service, pids):
+    name = f"{durability}-open"
+    with this.service(name) as (running_service, pids):
         running_service.create_pool(durability)
-        planned = this.load(
-            running_service.url, f"{durability}-open", api_key=running_service.api_key
-        )
+        planned = this.load_of(running_service, name)
         warm_up = str(this.options.warm_up_seconds)
         with CpuMeter(pids) as meter:
             summary, cores = load.run_driver(
@@ -291,6 +313,9 @@ MEASUREMENTS: Final[dict[str, Measurement]] = {
         Measurement("sold_out_rps", "sold-out answer", "requests/s", sold_out),
         Measurement(
             "noop_unread_rps", "no-op, body unread", "requests/s", noop_unread, beside="noop_rps"
+        ),
+        Measurement(
+            "noop_fastapi_rps", "no-op on FastAPI", "requests/s", noop_fastapi, beside="naive_rps"
         ),
         Measurement("batch_rps", "batch endpoint, 64 a call", "reservations/s", batch),
         Measurement("postgres_tps", "PostgreSQL alone, same clients", "reservations/s", postgres),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,8 +71,11 @@ def run(
     """
     measurements = plan(options)
     for number in range(options.rounds):
-        with tempfile.TemporaryDirectory(prefix="flashstock-bench-") as directory:
-            this = Round(options, number, Path(directory), postgres)
+        with (
+            tempfile.TemporaryDirectory(prefix="flashstock-bench-") as directory,
+            ExitStack() as stack,
+        ):
+            this = Round(options, number, Path(directory), postgres, stack)
             for measurement in order_of(measurements, number, options.rounds):
                 on_start(number, measurement)
                 measured = measurement.take(this)

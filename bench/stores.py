@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -101,7 +102,8 @@ class Postgres:
 
     @contextmanager
     def fresh_database(self, name: str) -> Iterator[str]:
-        """An empty database, dropped afterwards; yields its name."""
+        """An empty database, dropped afterwards; yields its full name, which is new each time."""
+        name = f"{name}_{secrets.token_hex(4)}"
         self.execute(f'CREATE DATABASE "{name}"')
         try:
             yield name

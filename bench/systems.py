@@ -27,6 +27,8 @@ HOLD_SECONDS: Final = 3_600
 """Longer than any run: no hold ends under measurement. What expiry costs has its own curve."""
 PER_BUYER_LIMIT: Final = 2
 """A limit must be checked, and every request is another buyer."""
+PATIENT: Final = {"FLASHSTOCK_REDIS_TIMEOUT_MS": "30000", "FLASHSTOCK_APPLIED_TIMEOUT_MS": "30000"}
+"""For a smoke run, which may have to share a machine with a whole test suite."""
 SETTLE_TIMEOUT_SECONDS: Final = 120.0
 _POLL_SECONDS: Final = 0.05
 
@@ -79,6 +81,8 @@ class Service:
     running: dict[str, Any]
     """What ``serve`` wrote to its ready file."""
     environment: dict[str, str]
+    pool: str = POOL
+    """The pool that the load is for."""
 
     def pids(self, postgres: Postgres, valkey: Valkey) -> dict[str, int]:
         """What to watch: one name for each part of the system."""
@@ -88,9 +92,9 @@ class Service:
         return {**pids, "postgres": postgres.pid}
 
     def create_pool(self, durability: str, units: int = POOL_UNITS) -> None:
-        """Open the pool that the load is for."""
+        """Open the pool."""
         body = {
-            "id": POOL,
+            "id": self.pool,
             "sku": "bench-sku",
             "quantity": units,
             "per_buyer_limit": PER_BUYER_LIMIT,
@@ -101,12 +105,12 @@ class Service:
 
     def take(self, quantity: int) -> None:
         """Hold some units by one ordinary request."""
-        body = {"pool": POOL, "buyer": "first", "quantity": quantity}
+        body = {"pool": self.pool, "buyer": "first", "quantity": quantity}
         key = {"Idempotency-Key": f"take-{secrets.token_hex(8)}"}
         self.client.post("/v1/reservations", json=body, headers=key).raise_for_status()
 
     def units_held(self) -> int:
-        held: int = self.client.get(f"/v1/pools/{POOL}").raise_for_status().json()["held"]
+        held: int = self.client.get(f"/v1/pools/{self.pool}").raise_for_status().json()["held"]
         return held
 
     def shard_positions(self) -> tuple[int, int]:
@@ -160,6 +164,7 @@ def service(
     """``flashstock serve`` on these stores, as an operator would run it, ready for requests."""
     api_key = f"bench-{secrets.token_hex(16)}"
     ready_file = directory / f"ready-{secrets.token_hex(4)}.json"
+    patience = PATIENT if options.smoke else {}
     environment = {
         # What else is set would make this run another system than the next one.
         **{name: value for name, value in os.environ.items() if not name.startswith("FLASHSTOCK_")},
@@ -171,6 +176,7 @@ def service(
         "FLASHSTOCK_WORKERS": str(options.workers),
         "FLASHSTOCK_PORT": "0",
         "FLASHSTOCK_LOG_LEVEL": "warning",
+        **patience,
         **(settings or {}),
     }
     arguments = [sys.executable, "-m", "flashstock", "serve", "--ready-file", str(ready_file)]
