@@ -9,6 +9,7 @@ What the stores say is the same whoever answers, and carries no such label.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -39,6 +40,8 @@ POOLS_SHOWN_MAX: Final = 1_000
 STORE_TIMEOUT_SECONDS: Final = 1.0
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 
+_log = logging.getLogger("flashstock.api.metrics")
+
 
 @dataclass(slots=True)
 class StoreView:
@@ -55,8 +58,8 @@ async def render_metrics(services: Services) -> bytes:
         async with asyncio.timeout(STORE_TIMEOUT_SECONDS):
             view.pools = await services.queries.pools("", POOLS_SHOWN_MAX)
             view.shards = await shard_statuses(services.store, services.queries)
-    except (Unavailable, TimeoutError):
-        view.shards = None
+    except (Unavailable, TimeoutError) as problem:
+        _log.info("metrics without what the stores say: %s", problem)
     services.proof_watch.wanted()
     registry = CollectorRegistry(auto_describe=False)
     ProcessCollector(registry=registry)

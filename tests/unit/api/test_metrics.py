@@ -133,6 +133,8 @@ async def test_proof_is_sought_once_at_a_time_and_once_a_minute(monkeypatch):
     await asyncio.sleep(0)
     clock.now += INTERVAL_SECONDS + 1
     watch.wanted()
+    await asyncio.sleep(0)
+    assert asked == [1_000.0]
     release.set()
     for _ in range(3):
         await asyncio.sleep(0)

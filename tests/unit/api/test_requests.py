@@ -148,6 +148,7 @@ BAD_TEXTS = [
     b'{"pool":"campaign-1","buyer":"\\udc00","quantity":1}',
     b'{"pool":"campaign-1","buyer":"\\ud800x","quantity":1}',
     b'{"pool":"campaign-1","buyer":"\\u0000","quantity":1}',
+    b'{"pool":"campaign-1","buyer":"b","quantity":1,"\\ud800":1}',
     b'{"pool":"campaign-1","buyer":"b","quantity":NaN}',
     b'{"pool":"campaign-1","buyer":"b","quantity":Infinity}',
     b'{"pool":"campaign-1","buyer":"b","quantity":1e0}',
@@ -283,6 +284,24 @@ def test_a_refusal_is_bounded():
     refusal = lean("reserve", body)
     assert len(refusal.extra["errors"]) == 20
     assert all(len(problem["field"]) <= 64 for problem in refusal.extra["errors"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("reserve", b'{"pool":"a","buyer":"b","buyer":"b","quantity":1}'),
+        ("confirm", b'{"payment_ref":"a","payment_ref":"b"}'),
+        ("confirm", b'{"payment_ref":"a","payment\\u005fref":"b"}'),
+        ("batch", b'{"items":[],"items":[%s]}'),
+        ("batch", b'{"items":[{"pool":"x",%s]}'),
+    ],
+)
+def test_a_name_that_stands_twice_is_refused(kind, body):
+    item = json.dumps({"idempotency_key": "k", **reservation()}).encode()
+    if b"%s" in body:
+        body = body % (item[1:] if body.count(b"{") > 1 else item)
+    refusal = agree(kind, body)
+    assert "twice" in refusal.detail
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b" {} ", b"null"])

@@ -111,6 +111,28 @@ async def test_head_is_get_without_a_body(fakes, path):
     assert head.headers["content-type"] == get.headers["content-type"]
 
 
+async def test_head_sends_no_body_whatever_the_server_would_do_with_it(fakes):
+    sent = []
+
+    async def nothing_more():
+        return {"type": "http.disconnect"}
+
+    async def remember(message):
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "HEAD",
+        "path": "/version",
+        "raw_path": b"/version",
+        "query_string": b"",
+        "headers": [],
+    }
+    await fakes.app(scope, nothing_more, remember)
+    assert [message.get("body", b"") for message in sent] == [b"", b""]
+    assert int(dict(sent[0]["headers"])[b"content-length"]) > 0
+
+
 @each_body
 async def test_a_body_must_call_itself_json(fakes, method, path, role, body, status):
     content = json.dumps(body).encode()
@@ -137,6 +159,7 @@ async def test_a_body_must_call_itself_json(fakes, method, path, role, body, sta
         b'{"a":1,"a":1}',
         b'{"a":"\xff"}',
         b'{"a":"\\ud800"}',
+        b'{"\\ud800":1}',
         b"\xef\xbb\xbf{}",
         b"[]",
         b'"text"',
