@@ -27,6 +27,7 @@ BEYOND_A_SCHEMA = (
     "is not a time: ",
     "must be an RFC 3339 time",  # leap seconds, and whatever else a generator takes for a time
     " is reserved",
+    "is not a receipt of this service",
 )
 """What the service demands that JSON Schema has no words for."""
 
