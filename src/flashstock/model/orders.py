@@ -9,8 +9,8 @@ the tongue.
 
 from __future__ import annotations
 
-import hmac
 import zlib
+from hashlib import blake2b
 from typing import Final
 
 SHARD_COUNT_MAX: Final = 64
@@ -57,6 +57,6 @@ def _permute(secret: bytes, value: int, width: int) -> int:
     left, right = divmod(value, moduli[1])
     for number in range(ROUNDS):
         message = b"%d/%d/%d" % (width, number, right)
-        mixed = int.from_bytes(hmac.digest(secret, message, "sha256")[:8], "big")
+        mixed = int.from_bytes(blake2b(message, key=secret, digest_size=8).digest(), "big")
         left, right = right, (left + mixed) % moduli[number % 2]
     return int(left * moduli[1] + right)
