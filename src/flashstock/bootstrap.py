@@ -161,7 +161,9 @@ def build_services(settings: Settings, loaded: Secrets) -> Services:
         clock=time.monotonic,
         observe=counters.decided,
     )
-    reservations = ReservationService(stores.store, applied, stores.queries, loaded.order)
+    reservations = ReservationService(
+        stores.store, applied, stores.queries, loaded.order, loaded.signer
+    )
     admin_key = settings.admin_key.get_secret_value() if settings.admin_key else None
     keyring = Keyring(admin_key, open_mode=settings.may_run_open)
     background = ApiBackground(stores.tailing, stores.queries, applied, gate, keyring)

@@ -4,9 +4,9 @@
     ├── Refused (409)           the sale says no; a value on the hot path, an exception elsewhere
     │   ├── SoldOut  BuyerLimit  NotStarted  Ended  Paused  NotEligible
     │   ├── ReservationExpired  AlreadyCancelled  AlreadyConfirmed  AlreadyReturned  NotConfirmed
-    │   ├── RefundDue  PaymentRefUsed
+    │   ├── RefundDue  PaymentRefUsed  RefundSettled
     │   └── PoolExists  InsufficientStock
-    ├── NotFound (404)          UnknownPool  UnknownReservation  UnknownPath
+    ├── NotFound (404)          UnknownPool  UnknownReservation  UnknownRefund  UnknownPath
     ├── Invalid (4xx)           InvalidRequest  IdempotencyMismatch  IdempotencyKeyRequired
     │                           BodyTooLarge  UnsupportedMediaType  WrongMethod
     ├── Denied (4xx)            Unauthorized  Forbidden  RateLimited
@@ -110,6 +110,11 @@ class PaymentRefUsed(Refused):
     title = "This payment already confirmed another reservation"
 
 
+class RefundSettled(Refused):
+    code = "refund_settled"
+    title = "The refund was settled under another reference"
+
+
 class PoolExists(Refused):
     code = "pool_exists"
     title = "A pool of this id exists with other settings"
@@ -124,6 +129,11 @@ class NotFound(FlashstockError):
     code = "not_found"
     status = 404
     title = "Not found"
+
+
+class UnknownRefund(NotFound):
+    code = "unknown_refund"
+    title = "There is no such refund"
 
 
 class UnknownPath(NotFound):

@@ -146,6 +146,8 @@ class RefundDocument(BaseModel):
     payment_ref: str
     recorded_at: Time
     settled_at: Time | None
+    settled_by: str | None = Field(description="The API key that noted it.")
+    settled_reference: str | None
 
 
 class RefundPage(BaseModel):

@@ -190,7 +190,9 @@ class HotRoutes:
         require_json(headers.get(b"content-type"))
         request = decode_confirm(await read_body(scope, receive))
         reservation_id = scope["path"].split("/")[3]
-        answer = await self._services.reservations.confirm(reservation_id, request.payment_ref)
+        answer = await self._services.reservations.confirm(
+            reservation_id, request.payment_ref, request.receipt
+        )
         return await self._send_answer(send, answer)
 
     async def _cancel(self, scope: Scope, receive: Receive, send: Send) -> Outcome:

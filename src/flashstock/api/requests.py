@@ -73,6 +73,14 @@ _PaymentRef = Annotated[
         pattern=_to_the_end(schemas.NO_CONTROL_CHARACTERS),
     ),
 ]
+_Receipt = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=1,
+        max_length=schemas.RECEIPT_LENGTH_MAX,
+        pattern=_to_the_end(schemas.PRINTABLE_ASCII),
+    ),
+]
 _IdempotencyKey = Annotated[
     str,
     msgspec.Meta(
@@ -105,6 +113,7 @@ class BatchBody(msgspec.Struct, forbid_unknown_fields=True):
 
 class ConfirmBody(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     payment_ref: _PaymentRef
+    receipt: _Receipt | None = None
 
 
 _reserve: Final = msgspec.json.Decoder(ReserveBody).decode
@@ -119,6 +128,7 @@ _RESERVE_QUOTES: Final = 2 * (3 + 2)
 _ITEM_QUOTES: Final = 2 * (4 + 3)
 _BATCH_QUOTES: Final = 2
 _CONFIRM_QUOTES: Final = 2 * (1 + 1)
+_RECEIPT_QUOTES: Final = 2 * (1 + 1)
 
 
 def decode_reserve(body: bytes) -> ReserveBody:
@@ -140,7 +150,8 @@ def decode_batch(body: bytes) -> BatchBody:
 def decode_confirm(body: bytes) -> ConfirmBody:
     """Read the body of ``POST /v1/reservations/{id}/confirm``. Raises ``InvalidRequest``."""
     decoded = _decode(_confirm, body, schemas.ConfirmRequest)
-    if body.count(b'"') != _CONFIRM_QUOTES:
+    quotes = _CONFIRM_QUOTES if decoded.receipt is None else _CONFIRM_QUOTES + _RECEIPT_QUOTES
+    if body.count(b'"') != quotes:
         parse_json(body)
     return decoded
 

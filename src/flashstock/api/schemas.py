@@ -32,6 +32,8 @@ NO_CONTROL_CHARACTERS: Final = r"^[^\x00-\x1f\x7f-\x9f]+$"
 """Packed records and log payloads separate fields with control characters."""
 PAGE_LIMIT_DEFAULT: Final = 100
 PAGE_LIMIT_MAX: Final = 1_000
+RECEIPT_LENGTH_MAX: Final = 1_024
+"""The longest receipt there is, buyers of wide characters included, has about 900."""
 PRINTABLE_ASCII: Final = r"^[\x20-\x7e]+$"
 _POOL_ID_OR_NOTHING: Final = POOL_ID_PATTERN.replace("^", "^(").replace("$", ")?$")
 _RFC_3339: Final = re.compile(
@@ -87,6 +89,15 @@ PaymentRef = Annotated[
         pattern=NO_CONTROL_CHARACTERS,
         examples=["pay-9001"],
         description="The payment's reference; one confirms at most one reservation.",
+    ),
+]
+Receipt = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=RECEIPT_LENGTH_MAX,
+        pattern=PRINTABLE_ASCII,
+        description="As the reservation's answer gave it. Proves a hold that no store knows.",
     ),
 ]
 Quantity = Annotated[int, Field(ge=1, le=rules.QUANTITY_MAX, examples=[1])]
@@ -145,7 +156,10 @@ class BatchRequest(Body):
 
 
 class ConfirmRequest(Body):
+    """The receipt is needed only where the hold itself may be lost (pools of mode `fast`)."""
+
     payment_ref: PaymentRef
+    receipt: Receipt | None = None
 
 
 class ExtendRequest(Body):
@@ -252,6 +266,21 @@ class AdjustRequest(Body):
         return self
 
 
+class SettleRequest(Body):
+    """The payment went back to the buyer."""
+
+    reference: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=rules.PAYMENT_REF_LENGTH_MAX,
+            pattern=NO_CONTROL_CHARACTERS,
+            examples=["refund-9001"],
+            description="What the transfer is called where the money is; one a refund.",
+        ),
+    ]
+
+
 class RepairRequest(Body):
     """Bring Redis back to what SQL says; only shows what would be written unless told."""
 
@@ -298,6 +327,14 @@ class NumberedPageRequest(BaseModel):
         default=0, description="The last id of the page before."
     )
     limit: Annotated[int, Field(ge=1, le=PAGE_LIMIT_MAX)] = PAGE_LIMIT_DEFAULT
+
+
+class RefundPageRequest(NumberedPageRequest):
+    """Which refunds to list."""
+
+    settled: bool | None = Field(
+        default=None, description="`false`: those still due; `true`: those given back; else all."
+    )
 
 
 def invalid_request(problems: Sequence[Mapping[str, Any]]) -> InvalidRequest:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from sqlalchemy import select, update
+from sqlalchemy import not_, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from flashstock.ledger.engine import insert_if_absent, writing
@@ -55,10 +55,34 @@ class Queries(PoolQueries, ReservationQueries):
         rows = await self._all(select(cursors).order_by(cursors.c.shard))
         return [CursorStatus(**row._asdict()) for row in rows]
 
-    async def refunds(self, after: int, limit: int) -> list[StoredRefund]:
-        """Payments that are due back, by id."""
+    async def refunds(
+        self, after: int, limit: int, *, settled: bool | None = None
+    ) -> list[StoredRefund]:
+        """Payments that are due back, by id: those settled, those not, or (``None``) all."""
         statement = select(refunds).where(refunds.c.id > after).order_by(refunds.c.id)
+        if settled is not None:
+            is_open = refunds.c.settled_at_ms.is_(None)
+            statement = statement.where(not_(is_open) if settled else is_open)
         return [StoredRefund(**row._asdict()) for row in await self._all(statement.limit(limit))]
+
+    async def settle_refund(
+        self, refund_id: int, reference: str, settled_by: str
+    ) -> tuple[StoredRefund, bool] | None:
+        """Note that the money went back, once: the first reference stays.
+
+        Returns:
+            The refund as it is now and whether this call settled it; ``None``: no such refund.
+        """
+        settle = (
+            update(refunds)
+            .where(refunds.c.id == refund_id, refunds.c.settled_at_ms.is_(None))
+            .values(settled_at_ms=self._clock(), settled_by=settled_by, settled_reference=reference)
+        )
+        async with writing(self._engine) as connection:
+            changed = (await connection.execute(settle)).rowcount == 1
+            found = await connection.execute(select(refunds).where(refunds.c.id == refund_id))
+            row = found.first()
+        return None if row is None else (StoredRefund(**row._asdict()), changed)
 
     async def record_refund(
         self, record: ReservationRecord, reservation_id: str, payment_ref: str

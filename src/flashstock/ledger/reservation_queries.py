@@ -74,6 +74,11 @@ class ReservationQueries(Reads):
         row = await self._first(select(union_all(sale, refund).subquery()))
         return None if row is None else str(row.reservation_id)
 
+    async def has_refund(self, payment_ref: str) -> bool:
+        """Is the payment due back, or back already?"""
+        statement = select(refunds.c.id).where(refunds.c.payment_ref == payment_ref)
+        return await self._first(statement) is not None
+
     async def _position(self, reservation_id: str) -> Any | None:
         """Where a page begins. Rows are never deleted, so the row before it is still there."""
         if not reservation_id:

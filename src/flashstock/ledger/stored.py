@@ -127,6 +127,8 @@ class QuarantinedEvent:
 
 @dataclass(frozen=True, slots=True)
 class StoredRefund:
+    """A payment that is due back; ``settled_*`` are of the one time it was given back."""
+
     id: int
     shard: int
     reservation_id: str
@@ -136,6 +138,8 @@ class StoredRefund:
     payment_ref: str
     recorded_at_ms: int
     settled_at_ms: int | None
+    settled_by: str | None = None
+    settled_reference: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -189,6 +189,8 @@ refunds: Final = Table(
     Column("payment_ref", Text, nullable=False),
     Column("recorded_at_ms", BigInteger, nullable=False),
     Column("settled_at_ms", BigInteger),
+    Column("settled_by", Text),
+    Column("settled_reference", Text),
     UniqueConstraint("payment_ref"),
 )
 

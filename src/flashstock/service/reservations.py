@@ -19,6 +19,7 @@ from flashstock.model.ids import ReservationId, digest_of, parse_reservation_id,
 from flashstock.model.orders import order_number
 from flashstock.model.records import ReservationRecord
 from flashstock.model.states import ReservationState
+from flashstock.service.lost_holds import LostHolds, ReceiptBook, unknown
 from flashstock.service.views import ReservationView
 
 
@@ -31,6 +32,10 @@ class ReservationBook(Protocol):
 
     async def payment_owner(self, payment_ref: str) -> str | None:
         """The reservation that a payment reference confirmed or is to be refunded for."""
+        ...
+
+    async def has_refund(self, payment_ref: str) -> bool:
+        """Is the payment due back, or back already?"""
         ...
 
     async def record_refund(self, view: ReservationRecord, reservation_id: str, ref: str) -> None:
@@ -72,6 +77,7 @@ _ENDED_REFUSALS: Final[dict[ReservationState, Refusal]] = {
     ReservationState.REVOKED: errors.AlreadyCancelled,
     ReservationState.EXPIRED: errors.ReservationExpired,
 }
+_CANCELLED: Final = (ReservationState.CANCELLED, ReservationState.REVOKED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +92,18 @@ class ReservationService:
     """Verbs on one reservation. A success is answered once it is committed in SQL."""
 
     def __init__(
-        self, store: HotStore, applied: AppliedTracker, book: ReservationBook, order_secret: bytes
+        self,
+        store: HotStore,
+        applied: AppliedTracker,
+        book: ReservationBook,
+        order_secret: bytes,
+        receipts: ReceiptBook,
     ) -> None:
         self._store = store
         self._applied = applied
         self._book = book
         self._order_secret = order_secret
+        self._lost_holds = LostHolds(store, applied, receipts)
 
     async def get(self, reservation_id: str) -> ReservationView:
         """The reservation now. Raises ``UnknownReservation``."""
@@ -103,20 +115,28 @@ class ReservationService:
             return self.view(target, record, reply.now_ms)
         return self.view(target, await self._forgotten(target), reply.now_ms)
 
-    async def confirm(self, reservation_id: str, payment_ref: str) -> Answer:
+    async def confirm(
+        self, reservation_id: str, payment_ref: str, receipt: str | None = None
+    ) -> Answer:
         """Turn the hold into a sale, once.
 
         A payment after expiry is served if stock is left; otherwise, and after a cancellation,
-        the refund is put on record before this raises.
+        the refund is put on record before this raises. The same goes for a hold that is lost, if
+        the receipt proves it; for a hold that is known the receipt does not matter.
 
         Raises:
             RefundDue, AlreadyCancelled: a refund is on record.
             AlreadyConfirmed: by another payment. PaymentRefUsed: for another reservation.
+            UnknownReservation: nobody knows it, and the receipt, if any, is not of it.
+            InvalidRequest: nobody knows it, and the receipt is not ours.
         """
         target = _parse(reservation_id)
         owner = await self._book.payment_owner(payment_ref)
         if owner is not None and owner != reservation_id:
             raise errors.PaymentRefUsed(payment_ref=payment_ref)
+        if owner is not None and await self._book.has_refund(payment_ref):
+            # Whatever became of the units since: this payment is on its way back.
+            raise self._refunded(await self._book.reservation_record(reservation_id), target)
         shard = self._store.shard_of(target.pool)
         elsewhere = shard_of(payment_ref, self._store.shard_count) != shard
         if elsewhere and not await self._store.claim_payment(payment_ref, target):
@@ -124,7 +144,12 @@ class ReservationService:
         reply = await self._store.confirm(target, payment_ref)
         status = ConfirmStatus(reply.status)
         if status is ConfirmStatus.UNKNOWN:
-            return await self._confirm_forgotten(target, payment_ref)
+            try:
+                return await self._confirm_forgotten(target, payment_ref, receipt)
+            except (errors.UnknownReservation, errors.InvalidRequest):
+                if elsewhere:
+                    await self._store.claim_payment(payment_ref, target, release=True)
+                raise
         if elsewhere and status is ConfirmStatus.ALREADY_CONFIRMED:
             await self._store.claim_payment(payment_ref, target, release=True)
         # A refund is a promise too: also a refusal waits until it is on record.
@@ -205,9 +230,7 @@ class ReservationService:
     async def _forgotten(self, target: ReservationId) -> ReservationRecord:
         record = await self._book.reservation_record(str(target))
         if record is None:
-            raise errors.UnknownReservation(
-                f"there is no reservation {str(target)!r}", reservation=str(target)
-            )
+            raise unknown(target)
         return record
 
     async def _ended(self, target: ReservationId, replay: ReservationState | None) -> Answer:
@@ -218,16 +241,29 @@ class ReservationService:
         refusal = _ENDED_REFUSALS.get(record.state, errors.Recovering)
         raise refusal(reservation=str(target))
 
-    async def _confirm_forgotten(self, target: ReservationId, payment_ref: str) -> Answer:
-        record = await self._forgotten(target)
+    async def _confirm_forgotten(
+        self, target: ReservationId, payment_ref: str, receipt: str | None
+    ) -> Answer:
+        record = await self._book.reservation_record(str(target))
+        if record is None:
+            reply = await self._lost_holds.confirm(target, payment_ref, receipt)
+            return self._answer(target, reply, None, replayed=False)
         if record.state in (ReservationState.CONFIRMED, ReservationState.RETURNED):
             if record.payment_ref == payment_ref:
                 return Answer(self.view(target, record, 0), replayed=True)
             raise errors.AlreadyConfirmed(reservation=str(target))
+        if record.state is ReservationState.HELD:
+            raise errors.Recovering  # its units are still the buyer's: once Redis knows them again
         await self._book.record_refund(record, str(target), payment_ref)
-        cancelled = record.state is not ReservationState.EXPIRED
+        raise self._refunded(record, target)
+
+    def _refunded(
+        self, record: ReservationRecord | None, target: ReservationId
+    ) -> errors.FlashstockError:
+        """How a caller hears of a refund on record: what it is for was cancelled, or not."""
+        cancelled = record is not None and record.state in _CANCELLED
         refusal = errors.AlreadyCancelled if cancelled else errors.RefundDue
-        raise refusal(reservation=str(target))
+        return refusal(reservation=str(target))
 
 
 def _parse(reservation_id: str) -> ReservationId:

@@ -7,14 +7,18 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, inspect
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from flashstock.ledger import tables
+from flashstock.ledger import migrate, tables
 from flashstock.ledger.engine import create_engine, reading, writing
 from flashstock.ledger.migrate import upgrade
+from flashstock.ledger.queries import Queries
+from flashstock.ledger.stored import StoredRefund
 
 
 @pytest.fixture
@@ -79,11 +83,36 @@ async def test_upgrading_again_keeps_what_is_there(database_url: str, empty: Asy
     assert [tuple(row) for row in rows] == [("a", "b")]
 
 
+async def test_refunds_of_an_older_schema_are_kept(database_url: str, empty: AsyncEngine):
+    def older(connection: Connection) -> None:
+        config = Config()
+        config.set_main_option("script_location", str(migrate._MIGRATIONS))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+
+    columns = "id, shard, reservation_id, pool, buyer, quantity, payment_ref, recorded_at_ms"
+    async with writing(empty) as connection:
+        await connection.run_sync(older)
+        await connection.exec_driver_sql(
+            f"INSERT INTO refunds ({columns}, settled_at_ms)"
+            " VALUES (7, 0, 'p~1', 'p', 'ann', 2, 'pay-1', 5, NULL),"
+            " (8, 0, 'p~2', 'p', 'bob', 1, 'pay-2', 6, 9)"
+        )
+    await upgrade(database_url)
+    kept = await Queries(empty).refunds(0, 10)
+    assert kept == [
+        StoredRefund(7, 0, "p~1", "p", "ann", 2, "pay-1", 5, None),
+        StoredRefund(8, 0, "p~2", "p", "bob", 1, "pay-2", 6, 9),
+    ]
+    assert (kept[0].settled_by, kept[0].settled_reference) == (None, None)
+    assert await Queries(empty).settle_refund(7, "transfer-1", "ops-key")
+
+
 async def test_many_may_upgrade_at_once(database_url: str, empty: AsyncEngine):
     await asyncio.gather(*(upgrade(database_url) for _ in range(5)))
     async with reading(empty) as connection:
         versions = (await connection.exec_driver_sql("SELECT * FROM alembic_version")).all()
-    assert [tuple(row) for row in versions] == [("0001",)]
+    assert [tuple(row) for row in versions] == [("0002",)]
 
 
 async def test_an_upgrade_that_fails_leaves_nothing_behind(database_url: str, empty: AsyncEngine):

@@ -176,6 +176,27 @@ async def test_a_refund_outside_the_log_is_recorded_once(sale: Book):
     assert await sale.queries.refunds(owed.id, 10) == []
 
 
+async def test_a_refund_is_settled_once(sale: Book):
+    for number in (4, 5):
+        await sale.write(refund_due(number, payment_ref=f"late-{number}", quantity=2))
+    first, second = await sale.queries.refunds(0, 10)
+    assert not await sale.queries.has_refund("never")
+    assert await sale.queries.has_refund("late-4")
+    settled = replace(
+        first, settled_at_ms=NOW_MS, settled_by="ops-key", settled_reference="transfer-1"
+    )
+    done = await sale.queries.settle_refund(first.id, "transfer-1", "ops-key")
+    assert done == (settled, True)
+    again = await sale.queries.settle_refund(first.id, "transfer-2", "other-key")
+    assert again == (settled, False), "the first to say so stays"
+    assert await sale.queries.has_refund("late-4"), "settled is still refunded"
+    assert await sale.queries.settle_refund(second.id + 1, "transfer-1", "ops-key") is None
+    assert await sale.queries.refunds(0, 10, settled=True) == [settled]
+    assert await sale.queries.refunds(0, 10, settled=False) == [second]
+    assert await sale.queries.refunds(first.id, 10, settled=True) == []
+    assert await sale.queries.refunds(0, 10) == [settled, second]
+
+
 async def test_a_setting_is_set_once(book: Book):
     queries = book.queries
     assert await queries.setting("secret") is None

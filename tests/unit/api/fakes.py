@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import httpx
@@ -17,7 +17,7 @@ from flashstock.errors import Unavailable, UnknownPool
 from flashstock.hotpath.lanes import Verdicted
 from flashstock.hotpath.replies import BatchReply
 from flashstock.hotpath.scripts import Verdict
-from flashstock.ledger.stored import ApiKey
+from flashstock.ledger.stored import ApiKey, StoredRefund
 from flashstock.model.receipts import ReceiptSigner
 from flashstock.model.records import ReservationRecord
 from flashstock.model.rules import PoolCounters, PoolRules
@@ -29,6 +29,14 @@ from flashstock.service.views import PoolView, ReservationView
 NOW_MS = 1_795_311_438_974
 KEYS = {"storefront": "fsk_shop", "ops": "fsk_ops", "admin": "fsk_admin"}
 SIGNER = ReceiptSigner({"k1": b"a secret of the tests"}, "k1")
+
+
+def refund(number: int, **changes: Any) -> StoredRefund:
+    """A payment that is due back."""
+    row = StoredRefund(
+        number, 0, f"campaign-1~{number:016d}", "campaign-1", "b", 1, f"pay-{number}", NOW_MS, None
+    )
+    return replace(row, **changes)
 
 
 def batch_reply(**changes: Any) -> BatchReply:
@@ -106,7 +114,7 @@ class FakeQueries:
             role: ApiKey(role, role, key_hash(key), NOW_MS, None) for role, key in KEYS.items()
         }
     )
-    refund_rows: list[Any] = field(default_factory=list)
+    refund_rows: list[Any] = field(default_factory=lambda: [refund(1)])
     quarantine_rows: list[Any] = field(default_factory=list)
     pool_rows: list[Any] = field(default_factory=list)
 
@@ -140,8 +148,23 @@ class FakeQueries:
     async def pools(self, after: str, limit: int) -> Any:
         return await self._answer([row for row in self.pool_rows if row.id > after][:limit])
 
-    async def refunds(self, after: int, limit: int) -> Any:
-        return await self._answer([row for row in self.refund_rows if row.id > after][:limit])
+    async def refunds(self, after: int, limit: int, *, settled: bool | None = None) -> Any:
+        wanted = [
+            row
+            for row in self.refund_rows
+            if row.id > after and settled in (None, row.settled_at_ms is not None)
+        ]
+        return await self._answer(wanted[:limit])
+
+    async def settle_refund(self, refund_id: int, reference: str, settled_by: str) -> Any:
+        for number, row in enumerate(self.refund_rows):
+            if row.id == refund_id and row.settled_at_ms is None:
+                settled = {"settled_by": settled_by, "settled_reference": reference}
+                self.refund_rows[number] = replace(row, settled_at_ms=NOW_MS, **settled)
+                return self.refund_rows[number], True
+            if row.id == refund_id:
+                return row, False
+        return None
 
     async def quarantined(self, after: int, limit: int) -> Any:
         return await self._answer([row for row in self.quarantine_rows if row.id > after][:limit])
@@ -222,8 +245,11 @@ class FakeReservations:
         self.calls.append(("get", reservation_id))
         return reservation_view(reservation_id)
 
-    async def confirm(self, reservation_id: str, payment_ref: str) -> Answer:
-        self.calls.append(("confirm", reservation_id, payment_ref))
+    async def confirm(
+        self, reservation_id: str, payment_ref: str, receipt: str | None = None
+    ) -> Answer:
+        presented = (receipt,) if receipt is not None else ()
+        self.calls.append(("confirm", reservation_id, payment_ref, *presented))
         return Answer(reservation_view(reservation_id), replayed=False)
 
     async def cancel(self, reservation_id: str) -> Answer:

@@ -54,6 +54,7 @@ ROUTES: list[tuple[str, str, Role | None, dict[str, object] | None, int]] = [
     ("GET", "/v1/ops/shards", Role.OPS, None, 200),
     ("GET", "/v1/ops/quarantine", Role.OPS, None, 200),
     ("GET", "/v1/ops/refunds", Role.OPS, None, 200),
+    ("POST", "/v1/ops/refunds/1/settle", Role.OPS, {"reference": "r"}, 200),
     ("POST", "/v1/keys", Role.ADMIN, {"name": "new", "role": "ops"}, 201),
     ("GET", "/v1/keys", Role.ADMIN, None, 200),
     ("DELETE", "/v1/keys/storefront", Role.ADMIN, None, 200),

@@ -54,7 +54,8 @@ async def test_the_routes_above_are_all_there_are(fakes):
             method,
             path.replace(RESERVATION, "{reservation_id}")
             .replace("/campaign-1", "/{pool}")
-            .replace("/keys/storefront", "/keys/{name}"),
+            .replace("/keys/storefront", "/keys/{name}")
+            .replace("/refunds/1", "/refunds/{refund_id}"),
         )
         for method, path, *_ in ROUTES
     }

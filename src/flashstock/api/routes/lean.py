@@ -66,7 +66,8 @@ async def confirm(reservation_id: ReservationIdOf, body: ConfirmRequest) -> None
     """Committed in SQL when it is answered. Safe to repeat with the same payment.
 
     A payment after the deadline is served if stock is left. Otherwise, and after a cancellation,
-    a refund is on record when the refusal arrives.
+    a refund is on record when the refusal arrives. A `receipt` does the same for a hold that was
+    lost with the last moments of a `fast` pool; where the hold is known it does not matter.
     """
 
 

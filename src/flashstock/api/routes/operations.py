@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 from starlette.responses import Response
 
 from flashstock import errors
@@ -13,13 +13,20 @@ from flashstock.api.documents import (
     QuarantinePage,
     RebuildDocument,
     ReconciliationDocument,
+    RefundDocument,
     RefundPage,
     RepairDocument,
     ShardList,
 )
-from flashstock.api.openapi import problems
-from flashstock.api.routing import AdminRoute, OpsRoute, ServicesOf, answer
-from flashstock.api.schemas import NumberedPageRequest, RebuildRequest, RepairRequest
+from flashstock.api.openapi import REPLAYED, problems
+from flashstock.api.routing import AdminRoute, OpsRoute, PrincipalOf, ServicesOf, answer
+from flashstock.api.schemas import (
+    NumberedPageRequest,
+    RebuildRequest,
+    RefundPageRequest,
+    RepairRequest,
+    SettleRequest,
+)
 from flashstock.api.shards import shard_statuses
 from flashstock.ledger.stored import QuarantinedEvent, StoredRefund
 
@@ -80,11 +87,35 @@ async def quarantine(
     summary="Payments that are due back",
     responses={200: {"model": RefundPage}, **problems(errors.InvalidRequest)},
 )
-async def refunds(page: Annotated[NumberedPageRequest, Query()], services: ServicesOf) -> Response:
+async def refunds(page: Annotated[RefundPageRequest, Query()], services: ServicesOf) -> Response:
     """They came after the hold had ended and could not be served. Oldest first."""
-    rows = await services.queries.refunds(page.after, page.limit)
+    rows = await services.queries.refunds(page.after, page.limit, settled=page.settled)
     next_after = rows[-1].id if len(rows) == page.limit else None
     return answer({"items": [_refund(row) for row in rows], "next_after": next_after})
+
+
+@operations.post(
+    "/refunds/{refund_id}/settle",
+    summary="Note that a payment went back",
+    responses={
+        200: {"model": RefundDocument, "headers": REPLAYED},
+        **problems(errors.UnknownRefund, errors.RefundSettled, writes=True),
+    },
+)
+async def settle_refund(
+    refund_id: Annotated[int, Path(ge=1, le=2**53, examples=[17])],
+    body: SettleRequest,
+    services: ServicesOf,
+    principal: PrincipalOf,
+) -> Response:
+    """Once. Repeating it with the same reference changes nothing."""
+    settled = await services.queries.settle_refund(refund_id, body.reference, principal.name)
+    if settled is None:
+        raise errors.UnknownRefund(f"there is no refund {refund_id}", refund=refund_id)
+    refund, changed = settled
+    if refund.settled_reference != body.reference:
+        raise errors.RefundSettled(refund=refund_id, reference=refund.settled_reference)
+    return answer(_refund(refund), replayed=not changed)
 
 
 @rebuilding.post(
@@ -129,4 +160,6 @@ def _refund(row: StoredRefund) -> dict[str, Any]:
         "payment_ref": row.payment_ref,
         "recorded_at": format_time(row.recorded_at_ms),
         "settled_at": format_time(row.settled_at_ms) if row.settled_at_ms else None,
+        "settled_by": row.settled_by,
+        "settled_reference": row.settled_reference,
     }
