@@ -39,6 +39,12 @@ REBUILD = "/v1/ops/rebuild"
 schema = schemathesis.openapi.from_dict(DOCUMENT).exclude(path=REBUILD)
 
 
+@schema.hook
+def filter_query(context, query):
+    """An empty list or object does not reach the wire: no request can be wrong by it."""
+    return not any(value in ([], {}) for value in (query or {}).values())
+
+
 @pytest.fixture(scope="module")
 def service(tmp_path_factory):
     """A service with real stores, a pool of the examples' name and a hold; proved at the end."""
