@@ -57,6 +57,14 @@ format: $(READY) ## Format the code and mend what ruff can mend
 bench: $(READY) ## Measure against a no-op endpoint and against what a user would write
 	@$(BIN)/python -m bench $(ARGS)
 
+# SEED replays one world; SEEDS is how many to run, from FIRST on.
+SEEDS ?= 1000
+FIRST ?= 1
+
+.PHONY: simulate
+simulate: $(READY) ## Simulated worlds full of faults: make simulate SEEDS=1000, or SEED=7 to replay one
+	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--first $(FIRST) --seeds $(SEEDS) --jobs $(JOBS)) $(ARGS)
+
 .PHONY: pins
 pins: $(READY) ## Renew constraints.txt from the newest releases pyproject.toml allows
 	@$(BIN)/pip install --quiet --upgrade --upgrade-strategy eager -e '.[dev]'

@@ -1,0 +1,182 @@
+"""The invariants of the design. Some are looked at after every script and every commit, the rest
+when the storm is over and everything has come to rest.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+
+from flashstock.model import events
+from flashstock.model.fold import Changes, FoldViolation, fold
+from flashstock.model.rules import PoolCounters
+from flashstock.model.states import ReservationState
+from tests.simulation.redis_data import DataSet
+from tests.simulation.sql import TAKES_UNITS, pool_sums, units_by_buyer
+from tests.simulation.sql_tables import Tables
+
+Violated = Callable[[str], None]
+_COUNTERS = (b"total", b"available", b"held", b"sold", b"locked")
+
+
+def check_script(data: DataSet, keys: Sequence[bytes], violated: Violated) -> None:
+    """Invariants 1 and 9, in Redis, for the pools that a script named."""
+    for key in keys:
+        if b":pool:" not in key:
+            continue
+        pool = data.values.get(key)
+        if not pool:
+            continue
+        total, *parts = (int(pool.get(name, 0)) for name in _COUNTERS)
+        if min(parts) < 0 or sum(parts) != total:
+            violated(f"{key!r} does not balance in Redis: {pool}")
+        limit = int(pool.get(b"per_buyer_limit", 0))
+        buyers = data.values.get(key.replace(b":pool:", b":buyers:"), {})
+        for buyer, units in buyers.items():
+            if int(units) <= 0 or (limit and int(units) > limit):
+                violated(f"{buyer!r} counts for {units!r} units in {key!r}, the limit is {limit}")
+
+
+def check_commit(before: Tables, after: Tables, violated: Violated) -> None:
+    """Invariants 2, 5, 8 and 9 for what one transaction did."""
+    if len(after.quarantine) > len(before.quarantine):
+        bad = after.quarantine[-1]
+        violated(f"seq {bad.seq} ({bad.kind}) went to quarantine: {bad.error}")
+    for shard, rows in after.journal.items():
+        known = len(before.journal.get(shard, ()))
+        seq, generation = 0, 0
+        if known:
+            last = rows[known - 1]
+            seq, generation = last.seq + last.event_count - 1, last.generation
+        for row in rows[known:]:
+            if row.seq != seq + 1:
+                violated(f"shard {shard}: seq {row.seq} follows {seq} in the journal")
+            if not generation <= row.generation <= after.cursors[shard].generation:
+                violated(f"shard {shard}: generation {row.generation} follows {generation}")
+            seq, generation = row.seq + row.event_count - 1, row.generation
+        if after.cursors[shard].seq != seq:
+            violated(f"shard {shard}: the cursor is at {after.cursors[shard].seq}, not {seq}")
+    _check_limits(before, after, violated)
+
+
+def _check_limits(before: Tables, after: Tables, violated: Violated) -> None:
+    changed = {
+        (row.pool, row.buyer)
+        for row in after.reservations.values()
+        if before.reservations.get(row.id) is not row
+    }
+    for pool, buyer in sorted(changed):
+        limit = after.pools[pool].rules.per_buyer_limit
+        if not limit:
+            continue
+        rows = after.reservations.values()
+        units = sum(
+            row.quantity - row.returned
+            for row in rows
+            if row.pool == pool and row.buyer == buyer and row.state in TAKES_UNITS
+        )
+        if units > limit:
+            violated(f"{buyer} has {units} units of {pool} in SQL, the limit is {limit}")
+
+
+def check_journal(tables: Tables, violated: Violated) -> None:
+    """Invariants 3, 5 and 7: SQL is the fold of its journal, an end is an end, a payment is one."""
+    for shard, rows in tables.journal.items():
+        read = []
+        for row in rows:
+            entry = events.LogEntry(
+                shard, row.generation, row.seq, row.event_count, row.kind, row.payload
+            )
+            read.append((entry, events.decode(entry)))
+        try:
+            changes = fold(read)
+        except FoldViolation as contradiction:
+            violated(f"the journal contradicts itself: {contradiction}")
+            return
+        _check_rows(tables, shard, changes, violated)
+        _check_expiries(read, violated)
+    taken = sorted(tables.orders.keys() & tables.refunds.keys())
+    if taken:
+        violated(f"payments that both bought and are due back: {taken}")
+    sold = [row.reservation_id for row in tables.orders.values()]
+    if len(sold) != len(set(sold)):
+        violated("a reservation has two orders")
+
+
+def _check_rows(tables: Tables, shard: int, changes: Changes, violated: Violated) -> None:
+    rows = {row.id: row for row in tables.reservations.values() if row.shard == shard}
+    if rows.keys() != changes.inserted.keys() or changes.changed:
+        violated(
+            f"SQL's reservations are not the journal's: {rows.keys() ^ changes.inserted.keys()}"
+        )
+        return
+    for reservation_id, folded in changes.inserted.items():
+        row = rows[reservation_id]
+        found = (row.state, row.quantity, row.buyer, row.payment_ref, row.returned)
+        wanted = (
+            folded.state,
+            folded.quantity,
+            folded.buyer,
+            folded.payment_ref,
+            folded.returned,
+        )
+        if found != wanted:
+            violated(f"{reservation_id} is {found} in SQL and {wanted} in the journal")
+    for name, change in changes.pools.items():
+        free = change.total - change.held - change.sold - change.locked
+        wanted_counters = PoolCounters(change.total, free, change.held, change.sold, change.locked)
+        if tables.pools[name].counters != wanted_counters:
+            violated(f"pool {name} is not the fold of the journal")
+    if len(changes.sales) != sum(row.reservation_id in rows for row in tables.orders.values()):
+        violated("the orders are not the journal's sales")
+    for refund in changes.refunds:
+        if refund.payment_ref not in tables.refunds:
+            violated(f"the refund of {refund.payment_ref} is in the journal only")
+
+
+def _check_expiries(
+    read: Sequence[tuple[events.LogEntry, events.Event]], violated: Violated
+) -> None:
+    """Nothing expires before its deadline, by the clock that the script decided with."""
+    deadlines: dict[str, int] = {}
+    for _, event in read:
+        if isinstance(event, events.Held):
+            deadlines.update({hold.digest: event.deadline_ms for hold in event.holds})
+        elif isinstance(event, events.Extended):
+            deadlines[event.digest] = event.deadline_ms
+        elif isinstance(event, events.Released) and event.state is ReservationState.EXPIRED:
+            early = [r.digest for r in event.releases if deadlines.get(r.digest, 0) > event.at_ms]
+            if early:
+                violated(f"{early} expired at {event.at_ms}, before their deadline")
+
+
+def check_stores_agree(tables: Tables, data: DataSet, shards: int, violated: Violated) -> None:
+    """What ``Comparison`` does not look at: buyers, deadlines, and the sums."""
+    for shard in range(shards):
+        tag = b"{fs:%02d}" % shard
+        for sums in pool_sums(tables, shard):
+            if not sums.agree():
+                violated(f"pool {sums.pool}: its counters are not the sum: {sums}")
+        seq = int(data.values.get(tag + b":meta", {}).get(b"seq", -1))
+        cursor = tables.cursors[shard].seq
+        if seq != cursor:
+            violated(f"shard {shard} is at {seq} in Redis and at {cursor} in SQL")
+        waiting: dict[str, set[str]] = defaultdict(set)
+        for key, values in data.values.items():
+            if key.startswith(tag + b":deadlines:"):
+                for batch in values:
+                    pool = key.rpartition(b":")[2].decode()
+                    waiting[pool] |= {batch[i : i + 16].decode() for i in range(0, len(batch), 16)}
+        for name in [row.id for row in tables.pools.values() if row.shard == shard]:
+            stored = data.values.get(tag + b":buyers:" + name.encode(), {})
+            found = {buyer.decode(): int(units) for buyer, units in stored.items()}
+            wanted = {b: units for b, units in units_by_buyer(tables, name).items() if units}
+            if found != wanted:
+                violated(f"buyers of {name} are {found} in Redis and {wanted} in SQL")
+            held = {
+                row.id.partition("~")[2]
+                for row in tables.reservations.values()
+                if row.pool == name and row.state is ReservationState.HELD
+            }
+            if not held <= waiting[name]:
+                violated(f"{sorted(held - waiting[name])} of {name} would never expire")

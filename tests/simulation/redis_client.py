@@ -1,0 +1,387 @@
+"""The client of the simulated Redis: the part of redis-py's interface that the product uses.
+
+Every command travels: it can be lost, arrive late, arrive twice as far as its sender can tell, or
+be cut off by a server that goes away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from itertools import count
+from random import Random
+from typing import Any, Final
+
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError, WatchError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from tests.simulation.loop import Process, SimulatedLoop
+from tests.simulation.redis_data import as_bytes
+from tests.simulation.redis_server import Connection, RedisServer
+from tests.simulation.weather import Weather
+
+TIMEOUT_S: Final = 1.0
+Command = Sequence[Any]
+Trace = Callable[..., None]
+
+
+class RedisNetwork:
+    """Who reaches which server, and how well.
+
+    ``routes`` sends a process to another server than the primary: an old primary that does not
+    know yet that it is one no more.
+    """
+
+    def __init__(self, loop: SimulatedLoop, random: Random, weather: Weather, trace: Trace) -> None:
+        self.loop = loop
+        self.random = random
+        self.weather = weather
+        self.trace = trace
+        self.primary: RedisServer | None = None
+        self.routes: dict[str, RedisServer] = {}
+        self.tickets = count()
+
+    def server(self, process: Process) -> RedisServer:
+        """The server a process is connected to."""
+        server = self.routes.get(process.name, self.primary)
+        assert server is not None
+        return server
+
+    async def ask(
+        self,
+        process: Process,
+        commands: Sequence[Command],
+        *,
+        connection: Connection | None = None,
+        block_s: float | None = None,
+    ) -> list[Any]:
+        """Send commands in one packet and wait for the replies; a refusal is a reply, too.
+
+        Args:
+            connection: the one it must be; else whichever is open.
+            block_s: how long a read without result may wait on the server.
+        """
+        server = self.server(process)
+        if connection is None:
+            connection = server.connection
+        answer: asyncio.Future[list[Any]] = self.loop.create_future()
+        request = _Request(self, process, server, connection, commands, answer, block_s)
+        request.send()
+        try:
+            async with asyncio.timeout(TIMEOUT_S + (block_s or 0.0)):
+                return await answer
+        except TimeoutError:
+            raise RedisTimeoutError("Timeout reading from the simulated server") from None
+
+
+class _Request:
+    """One packet on its way there and back."""
+
+    def __init__(
+        self,
+        network: RedisNetwork,
+        process: Process,
+        server: RedisServer,
+        connection: Connection,
+        commands: Sequence[Command],
+        answer: asyncio.Future[list[Any]],
+        block_s: float | None,
+    ) -> None:
+        self._network = network
+        self._process = process
+        self._server = server
+        self._connection = connection
+        self._commands = list(commands)
+        self._answer = answer
+        self._block_s = block_s
+        self._replies: list[Any] = []
+        self._ticket = next(network.tickets)
+        random, weather = network.random, network.weather
+        self._lost_before = random.random() < weather.lost_before
+        self._lost_after = random.random() < weather.lost_after
+        self._late = random.random() < weather.late
+        self._torn = random.random() < weather.torn
+
+    def send(self) -> None:
+        network = self._network
+        if not self._server.up or not self._connection.open:
+            network.loop.naturally(0.0002, self._fail)
+            return
+        self._connection.on_close[self._ticket] = self._fail
+        delay = network.weather.delay(network.random)
+        if self._late:
+            delay += TIMEOUT_S * 2 * network.random.random()
+        network.loop.naturally(delay, self._arrive)
+
+    def _arrive(self) -> None:
+        if not self._connection.open:
+            return
+        if self._lost_before:
+            if self._network.random.random() < 0.5:
+                self._end()  # reset: the sender learns of it; else it waits
+            return
+        if self._torn and len(self._commands) > 1:
+            middle = 1 + int(self._network.random.random() * (len(self._commands) - 1))
+            first, self._commands = self._commands[:middle], self._commands[middle:]
+            self._execute(first)
+            self._torn = False
+            if self._network.random.random() < 0.3:
+                self._end()
+                return
+            self._network.loop.naturally(
+                self._network.weather.delay(self._network.random), self._arrive
+            )
+            return
+        self._execute(self._commands)
+        if self._block_s and not any(self._replies):
+            self._wait()
+            return
+        self._reply()
+
+    def _execute(self, commands: Sequence[Command]) -> None:
+        for command in commands:
+            try:
+                reply: Any = self._server.execute(command)
+            except RedisError as refusal:
+                reply = refusal
+            self._network.trace(self._process.name, command[0], command[-1], reply)
+            self._replies.append(reply)
+
+    def _wait(self) -> None:
+        """A blocking read: tried again at the next write, answered empty when its time is up."""
+        assert self._block_s is not None
+        deadline = self._network.loop.time() + self._block_s
+
+        def give_up() -> None:
+            if self._server.on_write.pop(self._ticket, None) is not None:
+                self._reply()
+
+        def again() -> None:
+            self._replies.clear()
+            self._execute(self._commands)
+            if any(self._replies):
+                self._reply()
+            else:
+                self._server.on_write[self._ticket] = again
+
+        self._server.on_write[self._ticket] = again
+        self._network.loop.naturally(deadline - self._network.loop.time(), give_up)
+
+    def _reply(self) -> None:
+        if self._lost_after:
+            if self._network.random.random() < 0.5:
+                self._end()
+            return
+        delay = self._network.weather.delay(self._network.random)
+        self._network.loop.naturally(delay, self._settle)
+
+    def _settle(self) -> None:
+        self._connection.on_close.pop(self._ticket, None)
+        if not self._answer.done():
+            self._answer.set_result(self._replies)
+
+    def _end(self) -> None:
+        self._connection.on_close.pop(self._ticket, None)
+        self._fail()
+
+    def _fail(self) -> None:
+        if not self._answer.done():
+            self._answer.set_exception(RedisConnectionError("Connection closed by server."))
+
+
+def _raised(replies: list[Any]) -> list[Any]:
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise reply
+    return replies
+
+
+class RedisClient:
+    """What ``redis.asyncio.Redis`` is to one process."""
+
+    def __init__(self, network: RedisNetwork, process: Process) -> None:
+        self._network = network
+        self._process = process
+
+    async def execute_command(self, *command: Any) -> Any:
+        return _raised(await self._network.ask(self._process, [command]))[0]
+
+    async def hget(self, key: str, field: str) -> Any:
+        return await self.execute_command("HGET", key, field)
+
+    async def hmget(self, key: str, fields: Sequence[str]) -> Any:
+        return await self.execute_command("HMGET", key, *fields)
+
+    async def hscan(self, key: str, position: int = 0, *, count: int | None = None) -> Any:
+        at, flat = await self.execute_command("HSCAN", key, position)
+        return int(at), dict(zip(flat[0::2], flat[1::2], strict=True))
+
+    async def scan(self, position: int, *, match: str, count: int) -> Any:
+        at, found = await self.execute_command("SCAN", position, "MATCH", match)
+        return int(at), found
+
+    async def publish(self, channel: str, message: str) -> Any:
+        return await self.execute_command("PUBLISH", channel, message)
+
+    async def xtrim(
+        self,
+        key: str,
+        *,
+        minid: str | None = None,
+        maxlen: int | None = None,
+        approximate: bool = True,
+    ) -> Any:
+        strategy = ("MAXLEN", maxlen) if minid is None else ("MINID", minid)
+        return await self.execute_command("XTRIM", key, *strategy)
+
+    async def xread(
+        self, streams: dict[str, str], *, count: int, block: int | None = None
+    ) -> list[Any]:
+        ((key, after),) = streams.items()
+        command = ("XREAD", b"COUNT", count, key, after)
+        block_s = None if block is None else block / 1000
+        replies = await self._network.ask(self._process, [command], block_s=block_s)
+        entries = _raised(replies)[0]
+        return [(key.encode(), [_as_pair(entry) for entry in entries])] if entries else []
+
+    async def xrevrange(self, key: str, *, max: str, count: int) -> list[Any]:  # noqa: A002
+        entries = await self.execute_command("XREVRANGE", key, max, count)
+        return [_as_pair(entry) for entry in entries]
+
+    async def script_load(self, text: str) -> Any:
+        return await self.execute_command("SCRIPT", "LOAD", text)
+
+    async def script_exists(self, *shas: str) -> Any:
+        return await self.execute_command("SCRIPT", "EXISTS", *shas)
+
+    async def evalsha(self, sha: str, key_count: int, *rest: Any) -> Any:
+        return await self.execute_command("EVALSHA", sha, key_count, *rest)
+
+    def pipeline(self, *, transaction: bool = True) -> Pipeline:
+        return Pipeline(self._network, self._process)
+
+    def pubsub(self, *, ignore_subscribe_messages: bool) -> Subscription:
+        return Subscription(self._network, self._process)
+
+
+def _as_pair(entry: Any) -> tuple[bytes, dict[bytes, bytes]]:
+    return entry.id, dict(zip(entry.fields[0::2], entry.fields[1::2], strict=True))
+
+
+class Pipeline:
+    """Commands that travel together. After ``watch`` they are bound to one connection."""
+
+    def __init__(self, network: RedisNetwork, process: Process) -> None:
+        self._network = network
+        self._process = process
+        self._queued: list[Command] = []
+        self._bound: Connection | None = None
+        self._at_once = False
+
+    async def __aenter__(self) -> Pipeline:
+        return self
+
+    async def __aexit__(self, *failure: object) -> None:
+        self._queued.clear()
+
+    async def watch(self, key: str) -> None:
+        """Bind to the connection that is open now."""
+        self._bound = self._network.server(self._process).connection
+        if not self._bound.open:
+            raise RedisConnectionError("Connection refused.")
+        self._at_once = True
+
+    def multi(self) -> None:
+        self._at_once = False
+
+    async def _now(self, *command: Any) -> Any:
+        assert self._at_once
+        replies = await self._network.ask(self._process, [command], connection=self._bound)
+        return _raised(replies)[0]
+
+    async def hget(self, key: str, field: str) -> Any:
+        return await self._now("HGET", key, field)
+
+    async def script_exists(self, *shas: str) -> Any:
+        return await self._now("SCRIPT", "EXISTS", *shas)
+
+    def script_load(self, text: str) -> None:
+        self._queued.append(("SCRIPT", "LOAD", text))
+
+    def evalsha(self, sha: str, key_count: int, *rest: Any) -> None:
+        self._queued.append(("EVALSHA", sha, key_count, *rest))
+
+    def time(self) -> None:
+        self._queued.append(("TIME",))
+
+    def zrange(self, key: str, first: int, last: int, *, withscores: bool) -> None:
+        self._queued.append(("ZRANGE", key, first, last, "WITHSCORES"))
+
+    async def execute(self) -> list[Any]:
+        queued, self._queued = self._queued, []
+        if self._bound is not None and not self._bound.open:
+            raise WatchError("A connection error occurred while watching keys")
+        replies = _raised(await self._network.ask(self._process, queued, connection=self._bound))
+        return [
+            _typed(as_bytes(command[0]), reply)
+            for command, reply in zip(queued, replies, strict=True)
+        ]
+
+
+def _typed(name: bytes, reply: Any) -> Any:
+    if name == b"TIME":
+        return int(reply[0]), int(reply[1])
+    if name == b"ZRANGE":
+        return [(m, float(score)) for m, score in zip(reply[0::2], reply[1::2], strict=True)]
+    return reply
+
+
+class Subscription:
+    """Pub/sub: messages are lost, doubled and overtaken, as on a connection that comes and goes."""
+
+    def __init__(self, network: RedisNetwork, process: Process) -> None:
+        self._network = network
+        self._process = process
+        self._connection: Connection | None = None
+        self._messages: list[dict[str, bytes] | None] = []
+        self._arrived: asyncio.Event = asyncio.Event()
+
+    async def __aenter__(self) -> Subscription:
+        return self
+
+    async def __aexit__(self, *failure: object) -> None:
+        if self._connection is not None:
+            self._connection.on_close.pop(id(self), None)
+
+    async def subscribe(self, *channels: bytes) -> None:
+        server = self._network.server(self._process)
+        if not server.up:
+            raise RedisConnectionError("Connection refused.")
+        self._connection = server.connection
+        self._connection.on_close[id(self)] = lambda: self._take(None)
+        for channel in channels:
+            server.subscribers.setdefault(channel, []).append(self._receive)
+        await asyncio.sleep(0)
+
+    def _receive(self, channel: bytes, message: bytes) -> None:
+        random, weather = self._network.random, self._network.weather
+        if random.random() < weather.news_lost:
+            return
+        for _ in range(2 if random.random() < weather.news_twice else 1):
+            news = {"channel": channel, "data": message}
+            self._network.loop.naturally(weather.delay(random), self._take, news)
+
+    def _take(self, news: dict[str, bytes] | None) -> None:
+        self._messages.append(news)
+        self._arrived.set()
+
+    async def listen(self) -> AsyncIterator[dict[str, bytes]]:
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            taken, self._messages = self._messages, []
+            for news in taken:
+                if news is None:
+                    raise RedisConnectionError("Connection closed by server.")
+                yield news
