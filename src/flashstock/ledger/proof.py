@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Select, func, literal_column, select
+from sqlalchemy import ColumnElement, Select, func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from flashstock.ledger.engine import LONG_OPERATION_TIMEOUT_MS, reading
@@ -124,7 +124,10 @@ class Proof:
             return [_command(row) for row in await connection.execute(statement)]
 
 
-_COMMAND_KINDS: Final = [literal_column("'adjusted'"), literal_column("'returned'")]
+_COMMAND_KINDS: Final[list[ColumnElement[str]]] = [
+    literal_column("'adjusted'"),
+    literal_column("'returned'"),
+]
 """Written out: SQLite uses a partial index only for a condition it can read."""
 _POOLS: Final[Select[Any]] = select(pools, cursors.c.seq.label("seq")).join(
     cursors, cursors.c.shard == pools.c.shard
