@@ -1,7 +1,8 @@
-"""Micro-batching: one lane per pool and process, one script call in flight per lane.
+"""Micro-batching: one lane per pool and process, and each lane waits for its answer.
 
-Whatever arrives while a call is in flight is the next batch. An idle lane sends at the end of the
-current turn of the event loop, so batching adds no latency at low load.
+Whatever arrives while a call is in flight is the next batch; where that is more than a batch may
+hold, several are sent at once. An idle lane sends at the end of the current turn of the event
+loop, so batching adds no latency at low load.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from flashstock.hotpath.scripts import Verdict
 
 HELD: Final = int(Verdict.HELD)
 REPLAYED: Final = int(Verdict.REPLAYED)
+CALLS_MAX: Final = 32
+"""Batches sent at once, when that many wait. A turn of an overloaded event loop takes hundreds of
+milliseconds: with one batch a turn the lane would starve while refusals take the time."""
 KNOWN_DIGESTS_MAX: Final = 100_000
 """Beyond this many remembered reservations a pool is asked every time, sold out or not."""
 
@@ -152,16 +156,38 @@ class Lane:
     async def _flush(self) -> None:
         try:
             while self._pending:
-                batch = self._pending[: self._batch_max]
-                del self._pending[: self._batch_max]
+                batches = self._take()
                 try:
-                    await self._decide(batch)
+                    await self._decide_in_order(batches)
                 except Exception as failure:  # noqa: BLE001 (handed on: nobody waits for ever)
-                    _fail(batch, failure)
+                    for batch in batches:
+                        _fail(batch, failure)
         finally:
             self._flushing = None
 
-    async def _decide(self, batch: list[Pending]) -> None:
+    def _take(self) -> list[list[Pending]]:
+        size = self._batch_max
+        waiting = self._pending[: size * CALLS_MAX]
+        del self._pending[: size * CALLS_MAX]
+        return [waiting[start : start + size] for start in range(0, len(waiting), size)]
+
+    async def _decide_in_order(self, batches: list[list[Pending]]) -> None:
+        if len(batches) == 1:
+            last = await self._decide(batches[0])
+        else:
+            # Sent in this order. Each one's failure is its own.
+            calls = [self._decide(batch) for batch in batches]
+            replies = await asyncio.gather(*calls, return_exceptions=True)
+            for batch, reply in zip(batches, replies, strict=True):
+                if isinstance(reply, Exception):
+                    _fail(batch, reply)
+            if isinstance(replies[-1], BaseException):
+                return
+            last = replies[-1]
+        if last.available == 0:
+            await self._remember_sold_out(last)
+
+    async def _decide(self, batch: list[Pending]) -> BatchReply:
         digests = [item[0] for item in batch]
         buyers = [item[1] for item in batch]
         quantities = [item[2] for item in batch]
@@ -178,8 +204,7 @@ class Lane:
             _resolve(batch, reply)
         else:
             self._resolve_when_applied(batch, reply)
-        if reply.available == 0:
-            await self._remember_sold_out(reply)
+        return reply
 
     def _resolve_when_applied(self, batch: list[Pending], reply: BatchReply) -> None:
         """Refusals are answered now; what must be durable waits for the writer, off the lane."""

@@ -46,6 +46,20 @@ async def test_a_batch_has_its_limit_and_order_is_kept():
     assert it.store.batches == [list("abc"), list("def"), ["g"]]
 
 
+async def test_more_than_a_batch_is_sent_at_once():
+    it = scene(batch_max=3)
+    it.store.gate.clear()
+    futures = it.submit(*"abcdefg")
+    await settle()
+    assert it.store.batches == [list("abc"), list("def"), ["g"]]
+    later = it.submit("h")
+    await settle()
+    assert len(it.store.batches) == 3, "what comes later waits for the answers"
+    it.store.gate.set()
+    await asyncio.gather(*futures, *later)
+    assert it.store.batches[3:] == [["h"]]
+
+
 async def test_lanes_do_not_wait_for_each_other():
     it = scene()
     it.store.gate.clear()
