@@ -5,7 +5,9 @@
 Open loop: requests are due at random (Poisson) moments whether or not earlier ones are answered,
 and a request's latency counts from the moment it was **due**. A stall of the server is thus felt
 by everyone who would have come in the meantime, as in life; a generator that waits for answers
-before it sends on (coordinated omission) would not see it.
+before it sends on (coordinated omission) would not see it. With ``--turn-away`` a request that
+finds no free connection when it is due is not sent at all but counted, as a crowd beyond what
+the network takes.
 
 Arrivals fall on a grid of one millisecond, so that the timer's own grain is charged to nobody. The
 requests are made beforehand and there is no event loop in the way: the generator shares the
@@ -26,58 +28,20 @@ import signal
 import socket
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
+
+from bench.targets import Target
 
 TICK_SECONDS: Final = 0.001
 ANSWER_GRACE_SECONDS: Final = 10.0
 """For answers still out when the last request has been sent."""
+ACKNOWLEDGED: Final = frozenset({"200", "201"})
 _RECEIVE_BYTES: Final = 65_536
 _SEED: Final = 20261122
-
-
-@dataclass(frozen=True)
-class Target:
-    """Where requests go and what is in them."""
-
-    url: str
-    pool: str
-    tag: str
-    items_per_call: int
-    api_key: str
-    path: str
-
-    @property
-    def address(self) -> tuple[str, int]:
-        parts = urlsplit(self.url)
-        return parts.hostname or "127.0.0.1", parts.port or 80
-
-    def requests(self) -> Iterator[bytes]:
-        """Without end, each another buyer with another key."""
-        host, port = self.address
-        single = self.items_per_call == 1
-        path = self.path or ("/v1/reservations" if single else "/v1/reservations/batch")
-        head = (
-            f"POST {path} HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Type: application/json\r\n"
-            f"Authorization: Bearer {self.api_key}\r\n"
-        )
-        number = 0
-        while True:
-            keys = [f"{self.tag}-{number + index}" for index in range(self.items_per_call)]
-            number += self.items_per_call
-            bodies = [f'"pool":"{self.pool}","buyer":"b-{key}","quantity":1}}' for key in keys]
-            if single:
-                body = "{" + bodies[0]
-            else:
-                pairs = zip(keys, bodies, strict=True)
-                items = ",".join(f'{{"idempotency_key":"{key}",{rest}' for key, rest in pairs)
-                body = f'{{"items":[{items}]}}'
-            yield (
-                f"{head}Idempotency-Key: {keys[0]}\r\nContent-Length: {len(body)}\r\n\r\n{body}"
-            ).encode()
 
 
 @dataclass(slots=True)
@@ -93,30 +57,59 @@ class Connection:
 class Tally:
     """What came back: latencies in seconds of the recorded part."""
 
-    latencies: list[float] = field(default_factory=list)
+    latencies: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    """By status."""
     waits: list[float] = field(default_factory=list)
     """Of each request, from due to sent: the generator's own delay, part of the latency."""
-    statuses: Counter[str] = field(default_factory=Counter)
+    by_second: Counter[tuple[str, int]] = field(default_factory=Counter)
+    """Answers by status and second of the run."""
+    acknowledged: list[bytes] | None = None
+    """Bodies of the answers 201 and 200, where they are wanted; the warm-up's too."""
     answered: int = 0
     unanswered: int = 0
+    turned_away: int = 0
+    without_retry_after: int = 0
+    """Answers 503 that don't say when to come back."""
     socket_errors: int = 0
 
+    def count(self, status: str, latency: float, second: int) -> None:
+        self.latencies[status].append(latency)
+        self.by_second[status, second] += 1
+        self.answered += 1
+
+    def read(self, status: str, head: bytes, body: bytes) -> None:
+        if status == "503" and b"\r\nretry-after:" not in head:
+            self.without_retry_after += 1
+        if self.acknowledged is not None and status in ACKNOWLEDGED:
+            self.acknowledged.append(body)
+
     def summary(self, seconds: float) -> dict[str, Any]:
-        self.latencies.sort()
         self.waits.sort()
         return {
             "seconds": seconds,
             "answered": self.answered,
             "unanswered": self.unanswered,
+            "turned_away": self.turned_away,
+            "without_retry_after": self.without_retry_after,
             "socket_errors": self.socket_errors,
-            "statuses": dict(self.statuses),
-            "p50_ms": percentile(self.latencies, 50) * 1e3,
-            "p90_ms": percentile(self.latencies, 90) * 1e3,
-            "p99_ms": percentile(self.latencies, 99) * 1e3,
-            "p999_ms": percentile(self.latencies, 99.9) * 1e3,
-            "max_ms": percentile(self.latencies, 100) * 1e3,
+            "statuses": {status: len(found) for status, found in self.latencies.items()},
+            **_percentiles([one for found in self.latencies.values() for one in found]),
             "wait_p99_ms": percentile(self.waits, 99) * 1e3,
+            "by_status": {
+                status: {**_percentiles(found), "by_second": self._seconds(status)}
+                for status, found in self.latencies.items()
+            },
         }
+
+    def _seconds(self, status: str) -> list[int]:
+        last = max(second for _, second in self.by_second)
+        return [self.by_second[status, second] for second in range(last + 1)]
+
+
+def _percentiles(latencies: list[float]) -> dict[str, float]:
+    latencies.sort()
+    wanted = {"p50_ms": 50, "p90_ms": 90, "p99_ms": 99, "p999_ms": 99.9, "max_ms": 100}
+    return {name: percentile(latencies, rank) * 1e3 for name, rank in wanted.items()}
 
 
 def percentile(ordered: list[float], percent: float) -> float:
@@ -134,6 +127,7 @@ class Driver:
     """A set of keep-alive connections, one request out on each at most."""
 
     def __init__(self, target: Target, connections: int) -> None:
+        self.tally = Tally()
         self._requests = target.requests()
         self._epoll = select.epoll()
         self._connections: dict[int, Connection] = {}
@@ -144,13 +138,20 @@ class Driver:
             self._connections[opened.fileno()] = Connection(opened)
             self._epoll.register(opened.fileno(), select.EPOLLIN)
 
-    def run_open(self, rate: float, warm_up_seconds: float, seconds: float) -> dict[str, Any]:
-        """Send ``rate`` requests a second; what was due in the warm-up is not counted."""
+    def run_open(
+        self, rate: float, warm_up_seconds: float, seconds: float, *, turn_away: bool = False
+    ) -> dict[str, Any]:
+        """Send ``rate`` requests a second; what was due in the warm-up is not counted.
+
+        Args:
+            turn_away: whether a request that finds no connection free is left out, rather than
+                sent late.
+        """
         whole = warm_up_seconds + seconds
         schedule = arrivals(rate, whole)
         prepared = [next(self._requests) for _ in schedule]
         free = list(self._connections.values())
-        tally = Tally()
+        tally = self.tally
         sent = 0
         with _quiet(), _ticking(self._epoll) as tick_fd:
             start = time.monotonic()
@@ -164,6 +165,9 @@ class Driver:
                     sent += 1
                     if connection.due_at >= warm_up_seconds:
                         tally.waits.append(now - connection.due_at)
+                while turn_away and sent < len(schedule) and schedule[sent] <= now:
+                    tally.turned_away += schedule[sent] >= warm_up_seconds
+                    sent += 1
                 done = sent == len(schedule) and len(free) == len(self._connections)
                 if done or now > give_up_at:
                     break
@@ -172,38 +176,39 @@ class Driver:
                         os.read(tick_fd, 4096)
                         continue
                     connection = self._connections[descriptor]
-                    status = _receive(connection)
-                    if status:
+                    answer = _receive(connection)
+                    if answer is not None:
                         free.append(connection)
+                        tally.read(*answer)
                         if connection.due_at >= warm_up_seconds:
-                            latency = time.monotonic() - start - connection.due_at
-                            tally.latencies.append(latency)
-                            tally.statuses[status] += 1
-                            tally.answered += 1
+                            at = time.monotonic() - start
+                            second = int(at - warm_up_seconds)
+                            tally.count(answer[0], at - connection.due_at, second)
         tally.unanswered = len(schedule) - sent + len(self._connections) - len(free)
         return {"rate": rate, **tally.summary(seconds)}
 
-    def run_closed(self, seconds: float) -> dict[str, Any]:
-        """Keep one request out on every connection for so long."""
-        tally = Tally()
-        waiting = 0
+    def run_closed(self, seconds: float, calls_max: int) -> dict[str, Any]:
+        """Keep one request out on every connection for so long, or until so many were sent."""
+        tally = self.tally
+        waiting = sent = 0
         with _quiet():
             start = time.monotonic()
             for connection in self._connections.values():
                 self._send_next(connection, time.monotonic())
                 waiting += 1
+            sent = waiting
             while waiting:
                 for descriptor, _ in self._epoll.poll(ANSWER_GRACE_SECONDS):
                     connection = self._connections[descriptor]
-                    status = _receive(connection)
-                    if not status:
+                    answer = _receive(connection)
+                    if answer is None:
                         continue
+                    tally.read(*answer)
                     now = time.monotonic()
-                    tally.latencies.append(now - connection.due_at)
-                    tally.statuses[status] += 1
-                    tally.answered += 1
-                    if now - start < seconds:
+                    tally.count(answer[0], now - connection.due_at, int(now - start))
+                    if now - start < seconds and sent < calls_max:
                         self._send_next(connection, now)
+                        sent += 1
                     else:
                         waiting -= 1
         return tally.summary(time.monotonic() - start)
@@ -224,8 +229,8 @@ def arrivals(rate: float, seconds: float) -> list[float]:
     return moments
 
 
-def _receive(connection: Connection) -> str:
-    """Read what is there; the status once the answer is whole, else ''."""
+def _receive(connection: Connection) -> tuple[str, bytes, bytes] | None:
+    """Read what is there; status, head (in lower case) and body once the answer is whole."""
     data = connection.socket.recv(_RECEIVE_BYTES)
     if not data:
         raise ServerClosed(f"the server closed a connection after {connection.received[:80]!r}")
@@ -240,9 +245,9 @@ def _receive(connection: Connection) -> str:
         length = int(head[at + 15 : line_end if line_end >= 0 else head_end])
         if len(received) >= head_end + 4 + length:
             connection.received = b""
-            return received[9:12].decode()
+            return received[9:12].decode(), head, received[head_end + 4 :]
     connection.received = received
-    return ""
+    return None
 
 
 @contextlib.contextmanager
@@ -287,18 +292,28 @@ def main() -> None:
     parser.add_argument("--path", default="")
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--warm-up-seconds", type=float, default=0.0)
+    parser.add_argument("--pools", type=int, default=1, help="asked for equally often")
+    parser.add_argument("--calls", type=int, default=sys.maxsize, help="closed loop: at most")
+    parser.add_argument("--turn-away", action="store_true", help="open loop: never send late")
+    parser.add_argument("--acknowledged", type=Path, help="where to write what 201 and 200 said")
     mode = parser.add_mutually_exclusive_group(required=True)
     mode.add_argument("--rate", type=float, help="open loop: requests a second")
     mode.add_argument("--closed", action="store_true", help="closed loop: as fast as it answers")
     given = parser.parse_args()
     target = Target(
-        given.url, given.pool, given.tag, given.items_per_call, given.api_key, given.path
+        *(given.url, given.pool, given.tag, given.items_per_call, given.api_key, given.path),
+        given.pools,
     )
     driver = Driver(target, given.connections)
+    if given.acknowledged is not None:
+        driver.tally.acknowledged = []
     if given.closed:
-        summary = driver.run_closed(given.seconds)
+        summary = driver.run_closed(given.seconds, given.calls)
     else:
-        summary = driver.run_open(given.rate, given.warm_up_seconds, given.seconds)
+        times = (given.rate, given.warm_up_seconds, given.seconds)
+        summary = driver.run_open(*times, turn_away=given.turn_away)
+    if driver.tally.acknowledged is not None:
+        given.acknowledged.write_bytes(b"\n".join(driver.tally.acknowledged))
     json.dump(summary, sys.stdout)
     sys.stdout.write("\n")
 

@@ -41,6 +41,8 @@ class Load:
     api_key: str = "bench"
     path: str = ""
     """Instead of the reservation endpoint; wrk and the driver send the same body to it."""
+    pools: int = 1
+    """Of more than one, only the driver can ask."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def run(load: Load) -> LoadResult:
     Raises:
         RuntimeError: the generator failed; the message has its output.
     """
-    if shutil.which("wrk") and load.seconds >= WRK_SECONDS_MIN:
+    if shutil.which("wrk") and load.seconds >= WRK_SECONDS_MIN and load.pools == 1:
         return _run_wrk(load)
     return run_driver_closed(load)
 
@@ -139,7 +141,7 @@ def run_driver(load: Load, mode: list[str]) -> tuple[dict[str, Any], float]:
         *(sys.executable, "-m", "bench.driver", "--url", load.url, "--pool", load.pool),
         *("--tag", load.tag, "--connections", str(load.connections)),
         *("--seconds", str(load.seconds), "--items-per-call", str(load.items_per_call)),
-        *("--api-key", load.api_key, "--path", load.path, *mode),
+        *("--api-key", load.api_key, "--path", load.path, "--pools", str(load.pools), *mode),
     ]
     return _run_generator(arguments, load.seconds)
 

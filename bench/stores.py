@@ -97,8 +97,10 @@ class Postgres:
         """Run one statement or script outside any transaction."""
         asyncio.run(self._execute(statement, database))
 
-    def fetch(self, query: str, database: str = "postgres") -> list[tuple[Any, ...]]:
-        return asyncio.run(self._fetch(query, database))
+    def fetch(
+        self, query: str, database: str = "postgres", *arguments: Any
+    ) -> list[tuple[Any, ...]]:
+        return asyncio.run(self._fetch(query, database, *arguments))
 
     @contextmanager
     def fresh_database(self, name: str) -> Iterator[str]:
@@ -126,10 +128,10 @@ class Postgres:
         finally:
             await connection.close()
 
-    async def _fetch(self, query: str, database: str) -> list[tuple[Any, ...]]:
+    async def _fetch(self, query: str, database: str, *arguments: Any) -> list[tuple[Any, ...]]:
         connection = await self._connect(database)
         try:
-            return [tuple(row.values()) for row in await connection.fetch(query)]
+            return [tuple(row.values()) for row in await connection.fetch(query, *arguments)]
         finally:
             await connection.close()
 
