@@ -7,6 +7,7 @@ import os
 import secrets
 import socket
 import time
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,7 +20,7 @@ from flashstock.api.background import ApiBackground
 from flashstock.api.counters import HotCounters
 from flashstock.api.services import Services
 from flashstock.config import Settings, parse_receipt_keys
-from flashstock.errors import ConfigurationError
+from flashstock.errors import ConfigurationError, Unavailable
 from flashstock.hotpath.applied import AppliedTracker
 from flashstock.hotpath.connection import connect, connect_for_tailing
 from flashstock.hotpath.lanes import Lanes
@@ -31,7 +32,9 @@ from flashstock.ledger.engine import create_engine
 from flashstock.ledger.proof import Proof
 from flashstock.ledger.queries import Queries
 from flashstock.model.receipts import ReceiptSigner
+from flashstock.reconcile.explain import time_text
 from flashstock.reconcile.reconciler import Reconciler
+from flashstock.reconcile.watch import Watch
 from flashstock.recovery.gate import Gate
 from flashstock.recovery.on_demand import OnDemandRebuild
 from flashstock.recovery.rebuild import Rebuilder
@@ -42,7 +45,7 @@ from flashstock.service.reservations import ReservationService
 from flashstock.writer.process import WriterProcess
 from flashstock.writer.quarantine import QuarantinePauser
 from flashstock.writer.sweeper import Sweeper
-from flashstock.writer.writer import ShardWriter
+from flashstock.writer.writer import BLOCK_MS, ShardWriter
 
 SECRET_BYTES: Final = 32
 
@@ -114,7 +117,12 @@ def build_stores(settings: Settings, order_secret: bytes) -> Stores:
     engine = create_engine(settings.ledger_url)
     client = connect(settings.redis_url, timeout_ms=settings.redis_timeout_ms)
     pipe = Pipe(settings.redis_url, timeout_ms=settings.redis_timeout_ms)
-    tailing = connect_for_tailing(settings.redis_url, timeout_ms=settings.redis_timeout_ms)
+    tailing = connect_for_tailing(
+        settings.redis_url,
+        timeout_ms=settings.redis_timeout_ms,
+        block_ms=BLOCK_MS,
+        connections_max=settings.shard_count + 1,  # a writer each, and one subscription
+    )
     return Stores(
         engine,
         client,
@@ -185,6 +193,7 @@ def build_services(settings: Settings, loaded: Secrets) -> Services:
         keyring=keyring,
         reconciliation=Reconciler(stores.store, stores.queries, stores.proof),
         counters=counters,
+        rebuild=OnDemandRebuild(stores.store, gate, stores.proof),
         start=background.start,
         stop=stop,
     )
@@ -218,8 +227,12 @@ async def run_writer(settings: Settings) -> None:
         for shard in range(settings.shard_count)
     ]
     sweeper = Sweeper(stores.store, settings.sweep_interval_ms)
+    watch = Watch(stores.store, stores.queries, stores.proof)
+    process = WriterProcess(
+        stores.engine, stores.client, gate, writers, sweeper, pauser, beside=[watch.run]
+    )
     try:
-        await WriterProcess(stores.engine, stores.client, gate, writers, sweeper, pauser).run()
+        await process.run()
     finally:
         await stores.close()
 
@@ -233,6 +246,25 @@ async def reconcile(settings: Settings, *, repair: bool, dry_run: bool) -> dict[
         await gate.open_all()
         reconciler = Reconciler(stores.store, stores.queries, stores.proof)
         return await (reconciler.repair(dry_run=dry_run) if repair else reconciler.report())
+    finally:
+        await gate.stop()
+        await stores.close()
+
+
+async def watch(settings: Settings, interval_s: float) -> AsyncGenerator[dict[str, Any], None]:
+    """What each round of a watch found, without end; pools that break are paused."""
+    loaded = await load_secrets(settings)
+    stores = build_stores(settings, loaded.order)
+    gate = build_gate(settings, stores, None)
+    try:
+        await gate.open_all()
+        watching = Watch(stores.store, stores.queries, stores.proof)
+        while True:
+            try:
+                yield await watching.round()
+            except Unavailable as failure:  # its Recovering too: the gate opens the shard again
+                yield {"at": time_text(now_ms()), "ok": None, "unavailable": failure.detail}
+            await asyncio.sleep(interval_s)
     finally:
         await gate.stop()
         await stores.close()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from redis import exceptions as redis_errors
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -32,21 +34,60 @@ def connect(url: str, *, timeout_ms: int, connections_max: int = 32) -> Redis:
         retry_on_error=[],
         protocol=2,
     )
-    return Redis.from_pool(pool)
+    return _client(pool)
 
 
-def connect_for_tailing(url: str, *, timeout_ms: int) -> Redis:
-    """A client for blocking reads and subscriptions: no bound on a reply, only on connecting."""
+def connect_for_tailing(url: str, *, timeout_ms: int, block_ms: int, connections_max: int) -> Redis:
+    """A client for blocking reads and subscriptions.
+
+    Args:
+        timeout_ms: bound on connecting, and on a reply once it is due.
+        block_ms: how long a read may wait for something to come. Subscriptions wait for ever.
+        connections_max: bound on open connections. Every blocking read occupies one.
+    """
+    seconds = timeout_ms / 1000
     pool = BlockingConnectionPool.from_url(
         url,
-        max_connections=4,
-        socket_timeout=None,
-        socket_connect_timeout=timeout_ms / 1000,
+        max_connections=connections_max,
+        timeout=seconds,
+        # A server whose machine is gone closes no connection: without a bound nobody notices.
+        socket_timeout=seconds + block_ms / 1000,
+        socket_connect_timeout=seconds,
         retry=Retry(NoBackoff(), 0),
         retry_on_error=[],
         protocol=2,
     )
+    return _client(pool)
+
+
+def _client(pool: BlockingConnectionPool) -> Redis:
+    pool.connection_class = type(
+        f"Cancellable{pool.connection_class.__name__}", (_Cancellable, pool.connection_class), {}
+    )
     return Redis.from_pool(pool)
+
+
+class _Cancellable:
+    """Makes a connection send without ``asyncio.wait_for``.
+
+    redis-py sends in it wherever there is a timeout, and before Python 3.12 it swallows a
+    cancellation that comes just when the command is sent: a task that is told to end would not.
+    """
+
+    socket_timeout: float | None
+
+    async def send_packed_command(
+        self, command: bytes | str | Iterable[bytes], check_health: bool = True
+    ) -> None:
+        timeout_s, self.socket_timeout = self.socket_timeout, None
+        parent: Any = super()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await parent.send_packed_command(command, check_health)
+        except TimeoutError:
+            raise redis_errors.TimeoutError("the command could not be sent in time") from None
+        finally:
+            self.socket_timeout = timeout_s
 
 
 @contextmanager
@@ -65,6 +106,7 @@ def translated_failures() -> Iterator[None]:
         redis_errors.ConnectionError,
         redis_errors.TimeoutError,
         redis_errors.OutOfMemoryError,
+        redis_errors.WatchError,  # the connection that something had to happen on was lost
         OSError,
     ) as failure:
         raise Unavailable(f"the reservation store did not answer: {failure}") from failure
