@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any, Final
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from typing import Any, Final, NamedTuple
 
 from redis.asyncio import Redis
 
@@ -12,8 +13,20 @@ from flashstock.hotpath import keys
 from flashstock.hotpath.connection import translated_failures
 from flashstock.model.events import LogEntry, MalformedEntry
 
+logger = logging.getLogger(__name__)
+
 LOG_START: Final = "0-0"
 BACK_PAGE: Final = 500
+NO_DATA_SET: Final = -1
+
+
+class LogPosition(NamedTuple):
+    """Which data set the log is of, and how far it goes."""
+
+    generation: str
+    """A recoverer's token while the shard is being recovered; empty where there is no data set."""
+    seq: int
+    """The last number the scripts gave out; ``NO_DATA_SET`` where there is none."""
 
 
 def decode_entry(shard: int, stream_id: bytes, fields: Mapping[bytes, bytes]) -> LogEntry:
@@ -28,8 +41,9 @@ def decode_entry(shard: int, stream_id: bytes, fields: Mapping[bytes, bytes]) ->
             generation=int(fields[b"generation"]),
             seq=int(fields[b"seq"]),
             count=int(fields[b"count"]),
-            kind=fields[b"kind"].decode(),
-            payload=fields[b"payload"].decode(),
+            # Bytes that are no text go on as lone surrogates, which the ledger quarantines.
+            kind=fields[b"kind"].decode(errors="surrogateescape"),
+            payload=fields[b"payload"].decode(errors="surrogateescape"),
             stream_id=stream_id.decode(),
         )
     except (KeyError, ValueError) as problem:
@@ -39,6 +53,9 @@ def decode_entry(shard: int, stream_id: bytes, fields: Mapping[bytes, bytes]) ->
 class ShardLog:
     """One shard's log. Entries are read by position and never consumed: the cursor is in SQL.
 
+    An entry of which not even the number can be read is left out and logged: no script of ours
+    wrote it. If it stands in the place of one, the numbers have a gap, and that nobody passes.
+
     All methods raise ``Unavailable`` when the server does not answer.
     """
 
@@ -47,18 +64,23 @@ class ShardLog:
         self._shard = shard
         self._key = keys.shard_log(shard)
         self._channel = keys.applied_channel(shard)
+        self._last_unreadable = b""
 
     async def read(
         self, after: str, *, entries_max: int, block_ms: int | None = None
     ) -> list[LogEntry]:
         """Entries after a stream id, oldest first; waits up to ``block_ms`` for the first."""
-        with translated_failures():
-            answer: Any = await self._client.xread(
-                {self._key: after}, count=entries_max, block=block_ms
-            )
-        if not answer:
-            return []
-        return [decode_entry(self._shard, stream_id, fields) for stream_id, fields in answer[0][1]]
+        while True:
+            with translated_failures():
+                answer: Any = await self._client.xread(
+                    {self._key: after}, count=entries_max, block=block_ms
+                )
+            if not answer:
+                return []
+            page = answer[0][1]
+            if entries := self._readable(page):
+                return entries
+            after = page[-1][0].decode()
 
     async def read_all(self, after: str, entries_max: int) -> AsyncIterator[list[LogEntry]]:
         """Pages of entries until the end of the log as it is when it is reached."""
@@ -77,8 +99,7 @@ class ShardLog:
         while len(found) <= entries_max:
             with translated_failures():
                 answer: Any = await self._client.xrevrange(self._key, max=newest, count=BACK_PAGE)
-            for stream_id, fields in answer:
-                entry = decode_entry(self._shard, stream_id, fields)
+            for entry in self._readable(answer):
                 if entry.last_seq <= after_seq:
                     return found[::-1]
                 if entry.last_seq <= up_to_seq:
@@ -88,11 +109,20 @@ class ShardLog:
             newest = f"({answer[-1][0].decode()}"
         raise Overloaded(f"shard {self._shard}: the writer is more than {entries_max} entries late")
 
+    async def position(self) -> LogPosition:
+        """Where the log stands, and in which data set."""
+        with translated_failures():
+            answer: Any = await self._client.hmget(
+                keys.shard_meta(self._shard), ["generation", "seq"]
+            )
+        generation, seq = answer
+        return LogPosition(
+            (generation or b"").decode(), int(seq) if seq is not None else NO_DATA_SET
+        )
+
     async def seq(self) -> int:
         """The last sequence number the scripts gave out, or -1 where there is no data set."""
-        with translated_failures():
-            seq = await self._client.hget(keys.shard_meta(self._shard), "seq")
-        return int(seq) if seq is not None else -1
+        return (await self.position()).seq
 
     async def announce(self, generation: int, seq: int) -> None:
         """Tell every process that SQL has everything up to ``seq``."""
@@ -103,6 +133,17 @@ class ShardLog:
         """Drop entries older than ``oldest_id``; only ever called for what SQL has."""
         with translated_failures():
             await self._client.xtrim(self._key, minid=oldest_id, approximate=True)
+
+    def _readable(self, page: Iterable[tuple[bytes, Mapping[bytes, bytes]]]) -> list[LogEntry]:
+        entries = []
+        for stream_id, fields in page:
+            try:
+                entries.append(decode_entry(self._shard, stream_id, fields))
+            except MalformedEntry as problem:
+                if stream_id != self._last_unreadable:
+                    logger.error("shard %d: left out: %s", self._shard, problem)
+                self._last_unreadable = stream_id
+        return entries
 
 
 async def follow_announcements(
