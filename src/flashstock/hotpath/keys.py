@@ -24,6 +24,11 @@ def shard_log(shard: int) -> str:
     return f"{shard_tag(shard)}:log"
 
 
+def never_written(shard: int) -> str:
+    """No value at all: watched by those who need one connection, not one key."""
+    return f"{shard_tag(shard)}:never-written"
+
+
 def reservations(shard: int) -> str:
     """Hash: digest → packed record, of all pools of the shard.
 

@@ -16,7 +16,7 @@ from typing import Final
 
 from redis.asyncio import Redis
 
-from flashstock.errors import FlashstockError
+from flashstock.errors import FlashstockError, Recovering
 from flashstock.hotpath import keys
 from flashstock.hotpath.applied import AppliedTracker
 from flashstock.hotpath.connection import translated_failures
@@ -33,15 +33,6 @@ RETRY_DELAY_S: Final = 0.1
 def marker_text(shard: int, generation: str) -> str:
     """A script nobody calls: its presence in the script cache is the message."""
     return f"return 'flashstock shard {shard} generation {generation}'"
-
-
-async def load_scripts(client: Redis, scripts: ScriptSet) -> None:
-    """Load every script of a set. Only ever called by whoever has verified the data set."""
-    with translated_failures():
-        async with client.pipeline(transaction=False) as pipeline:
-            for text in scripts.texts.values():
-                pipeline.script_load(text)
-            await pipeline.execute()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +70,8 @@ class Gate:
         self._applied = applied
         self._retention_ms = retention_ms
         self._opening: dict[int, asyncio.Task[None]] = {}
-        self._rebuild_wanted: set[int] = set()
+        self._rebuild_wanted: dict[int, int | None] = {}
+        """Shard → the generation that must go, or ``None`` for whichever it is by now."""
 
     async def open_all(self) -> None:
         """Open every shard, recovering where needed. Waits as long as the stores are away."""
@@ -94,9 +86,13 @@ class Gate:
         if task is None or task.done():
             self._opening[shard] = asyncio.get_running_loop().create_task(self._reopen(shard))
 
-    def rebuild(self, shard: int) -> None:
-        """Rebuild the shard from SQL whatever its log says, then open it."""
-        self._rebuild_wanted.add(shard)
+    def rebuild(self, shard: int, generation: int | None = None) -> None:
+        """Rebuild the shard from SQL whatever its log says, then open it.
+
+        Args:
+            generation: do nothing where somebody else has recovered this one already.
+        """
+        self._rebuild_wanted[shard] = generation
         self.lost(shard)
 
     async def opened(self, shard: int) -> None:
@@ -119,48 +115,85 @@ class Gate:
     async def _reopen(self, shard: int) -> None:
         quiet = False
         while True:
+            cursor = None
             try:
                 cursor = await self._open_or_recover(shard)
             except FlashstockError as failure:
                 if not quiet:
                     logger.warning("shard %d stays closed: %s", shard, failure)
                 quiet = True
-                cursor = None
-            if cursor is not None:
+            except Exception:  # (whatever it is: a shard that nobody opens is worse)
+                logger.exception("shard %d stays closed", shard)
+            if cursor is not None and shard not in self._rebuild_wanted:
                 logger.info("shard %d is open, generation %d", shard, cursor.generation)
                 return
+            self._close(shard)
             await asyncio.sleep(RETRY_DELAY_S)
 
     async def _open_or_recover(self, shard: int) -> Cursor | None:
         cursor = await self._recoverer.cursor(shard)
-        if shard in self._rebuild_wanted or not await self._is_ours(shard, cursor.generation):
-            recovered = await self._recoverer.recover(
-                shard, cursor, rebuild=shard in self._rebuild_wanted
-            )
+        rebuild = self._must_rebuild(shard, cursor)
+        if rebuild or not await self._is_ours(shard, cursor):
+            recovered = await self._recoverer.recover(shard, cursor, rebuild=rebuild)
             if recovered is None:
                 return None
-            self._rebuild_wanted.discard(shard)
+            self._rebuild_wanted.pop(shard, None)
             cursor = recovered
-            await self._mark(shard, cursor.generation)
+            if not await self._let_in(shard, cursor, marked=False):
+                raise Recovering("another process has taken this data set over")
             await self._recoverer.finish(shard, cursor)
-        generation = str(cursor.generation)
-        scripts = script_set(generation, self._retention_ms)
-        await load_scripts(self._client, scripts)
         if self._applied is not None:
-            self._applied.open_shard(shard, generation, cursor.seq)
-        self._store.open_shard(shard, scripts)
+            self._applied.open_shard(shard, str(cursor.generation), cursor.seq)
+        self._store.open_shard(shard, self._scripts(cursor))
         return cursor
 
-    async def _is_ours(self, shard: int, generation: int) -> bool:
-        """Is this the data set that was opened under ``generation``, untouched since?"""
-        marker = sha1(marker_text(shard, str(generation)).encode()).hexdigest()
-        with translated_failures():
-            async with self._client.pipeline(transaction=False) as pipeline:
-                pipeline.hget(keys.shard_meta(shard), "generation")
-                pipeline.script_exists(marker)
-                found, (marked,) = await pipeline.execute()
-        return bool(marked) and found == str(generation).encode()
+    def _must_rebuild(self, shard: int, cursor: Cursor) -> bool:
+        if shard not in self._rebuild_wanted:
+            return False
+        unwanted = self._rebuild_wanted[shard]
+        if unwanted is None or cursor.generation <= unwanted:
+            return True
+        del self._rebuild_wanted[shard]
+        return False
 
-    async def _mark(self, shard: int, generation: int) -> None:
+    def _scripts(self, cursor: Cursor) -> ScriptSet:
+        return script_set(str(cursor.generation), self._retention_ms)
+
+    async def _is_ours(self, shard: int, cursor: Cursor) -> bool:
+        """Was this very data set opened under the cursor's generation, and untouched since?
+
+        Where SQL has not heard of it, its recoverer has not finished, or never will.
+        """
+        return await self._recoverer.is_finished(shard, cursor) and await self._let_in(
+            shard, cursor, marked=True
+        )
+
+    async def _let_in(self, shard: int, cursor: Cursor, *, marked: bool) -> bool:
+        """Load our scripts, but only into the data set of the cursor's generation.
+
+        Args:
+            marked: whether the marker must be there already; else it is set.
+
+        Returns:
+            False, and nothing is loaded, where this is another data set.
+        """
+        generation = str(cursor.generation)
+        marker = marker_text(shard, generation)
         with translated_failures():
-            await self._client.script_load(marker_text(shard, str(generation)))
+            async with self._client.pipeline(transaction=True) as server:
+                # Watching binds one connection. A server that is restarted or replaced breaks it,
+                # so that what was verified here can't be loaded there.
+                await server.watch(keys.never_written(shard))
+                if await server.hget(keys.shard_meta(shard), "generation") != generation.encode():
+                    return False
+                if marked and not (await server.script_exists(_sha(marker)))[0]:
+                    return False
+                server.multi()  # type: ignore[no-untyped-call]
+                for text in (*self._scripts(cursor).texts.values(), marker):
+                    server.script_load(text)
+                await server.execute()
+        return True
+
+
+def _sha(text: str) -> str:
+    return sha1(text.encode()).hexdigest()

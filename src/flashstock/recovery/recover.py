@@ -25,8 +25,8 @@ from flashstock.hotpath import keys
 from flashstock.hotpath.connection import translated_failures
 from flashstock.hotpath.log import LOG_START, ShardLog
 from flashstock.hotpath.scripts import TakeoverStatus, script_source
-from flashstock.ledger.apply import Applied, Cursor, LogGap
-from flashstock.model.events import LogEntry, MalformedEntry
+from flashstock.ledger.apply import Applied, Cursor, CursorMoved, LogGap
+from flashstock.model.events import LogEntry
 from flashstock.recovery.rebuild import Rebuilder
 
 logger = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ class Recoverer:
             return None
         token = f"{cursor.generation}-{self._owner}"
         seq, opened = await self._take_over(shard, cursor, token)
-        if opened < await self._ledger.opened_generation(shard):
+        if seq >= 0 and opened < await self._ledger.opened_generation(shard):
             # A stale replica, or an old primary that came back: what it decided does not count.
             logger.error("shard %d: this data set is of the past generation %d", shard, opened)
             rebuild = True
@@ -116,8 +116,20 @@ class Recoverer:
         return cursor
 
     async def finish(self, shard: int, cursor: Cursor) -> None:
-        """Give the lease back: the shard is open."""
-        await self._ledger.finish_recovery(shard, cursor.generation, self._owner)
+        """Put on record that this generation was opened, and give the lease back.
+
+        Nobody goes in before: so from the first decision under this generation on, a data set of
+        an older one is known to be stale.
+
+        Raises:
+            Recovering: overtaken; look again.
+        """
+        if not await self._ledger.finish_recovery(shard, cursor.generation, self._owner):
+            raise Recovering("another process has taken this recovery over")
+
+    async def is_finished(self, shard: int, cursor: Cursor) -> bool:
+        """Whether the recovery that began the cursor's generation has been finished."""
+        return await self._ledger.opened_generation(shard) == cursor.generation
 
     def _keep(self, shard: int, cursor: Cursor) -> KeepLease:
         return KeepLease(self._ledger, shard, cursor.generation, self._owner)
@@ -144,8 +156,10 @@ class Recoverer:
                     applied = await self._ledger.apply(cursor, fresh, fresh[0].generation)
                     cursor = applied.cursor
                     await keep.renew()
-        except (LogGap, MalformedEntry) as gap:
+        except LogGap as gap:
             logger.error("shard %d: the log ends at seq %d: %s", shard, cursor.seq, gap)
+        except CursorMoved as moved:
+            raise Recovering("another process has taken this recovery over") from moved
         return cursor
 
 

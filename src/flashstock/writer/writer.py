@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
 
-from flashstock.errors import Unavailable
+from flashstock.errors import Recovering, Unavailable
 from flashstock.hotpath.log import LOG_START, ShardLog
 from flashstock.ledger.apply import Applied, Cursor, CursorMoved, LogGap
 from flashstock.model.events import LogEntry
@@ -42,7 +42,9 @@ class ShardWriter:
         log: the shard's log.
         ledger: SQL.
         on_quarantine: called after events went to quarantine, to pause their pools.
-        on_gap: called when the log no longer holds what SQL still lacks: only a rebuild helps.
+        on_gap: called with the shard and the generation that must go: its own, when the log does
+            not hold what SQL still lacks and only a rebuild helps; the one before, when that is
+            still open.
         events_max: events in one transaction, at most (whole entries).
         margin_entries: applied entries kept in the log, for reconciliation and slow readers.
     """
@@ -54,7 +56,7 @@ class ShardWriter:
         ledger: WritableLedger,
         *,
         on_quarantine: Callable[[], Awaitable[None]],
-        on_gap: Callable[[int], None],
+        on_gap: Callable[[int, int], None],
         events_max: int,
         margin_entries: int,
     ) -> None:
@@ -66,6 +68,8 @@ class ShardWriter:
         self._events_max = events_max
         self._margin_entries = margin_entries
         self._stopping = False
+        self._cursor: Cursor | None = None
+        self._delay_s = RETRY_DELAY_MIN_S
         self._applied_ids: deque[str] = deque()
         self.events_applied = 0
         self.transactions = 0
@@ -76,25 +80,39 @@ class ShardWriter:
 
     async def run(self) -> None:
         """Apply until ``stop``; survives every failure of either store by starting over."""
-        delay_s = RETRY_DELAY_MIN_S
         while not self._stopping:
             try:
-                await self._follow()
+                await self._follow_to_the_gap()
                 return
             except CursorMoved:
                 logger.info("shard %d: the cursor moved; reading it again", self._shard)
-            except LogGap as gap:
-                logger.error("shard %d: %s; asking for a rebuild", self._shard, gap)
-                self._on_gap(self._shard)
             except Unavailable as failure:
-                logger.warning("shard %d: %s; retrying in %.2f s", self._shard, failure, delay_s)
-            await asyncio.sleep(delay_s)
-            delay_s = min(delay_s * 2, RETRY_DELAY_MAX_S)
+                logger.warning(
+                    "shard %d: %s; retrying in %.2f s", self._shard, failure, self._delay_s
+                )
+            await asyncio.sleep(self._delay_s)
+            self._delay_s = min(self._delay_s * 2, RETRY_DELAY_MAX_S)
+
+    async def _follow_to_the_gap(self) -> None:
+        """Raises ``CursorMoved`` once it is clear what is to be done about a gap."""
+        try:
+            await self._follow()
+        except LogGap as gap:
+            # Where another writer or a recovery went on, only what we remembered has a gap.
+            if self._cursor is not None and await self._ledger.cursor(self._shard) == self._cursor:
+                logger.error("shard %d: %s; asking for a rebuild", self._shard, gap)
+                self._on_gap(self._shard, self._cursor.generation)
+            raise CursorMoved from gap
 
     async def _follow(self) -> None:
-        cursor = await self._ledger.cursor(self._shard)
+        cursor = self._cursor = await self._ledger.cursor(self._shard)
         if cursor is None:
             raise Unavailable(f"shard {self._shard} has not been opened yet")
+        if (await self._log.position()).generation != str(cursor.generation):
+            # Whoever won this generation may have died before taking the data set over; nobody
+            # else would notice, because the scripts of the one before go on working.
+            self._on_gap(self._shard, cursor.generation - 1)
+            raise Recovering(f"the data set of generation {cursor.generation} is not open yet")
         self._applied_ids.clear()
         # Stream ids are only a hint where to start: after a failover they may run backwards.
         after = cursor.log_id or LOG_START
@@ -121,7 +139,8 @@ class ShardWriter:
             applied = await self._ledger.apply(cursor, batch)
             self.events_applied += applied.cursor.seq - cursor.seq
             self.transactions += 1
-            cursor = applied.cursor
+            self._delay_s = RETRY_DELAY_MIN_S
+            cursor = self._cursor = applied.cursor
             await self._log.announce(cursor.generation, cursor.seq)
             if applied.quarantined:
                 logger.error("shard %d: quarantined seq %s", self._shard, applied.quarantined)
