@@ -1,0 +1,74 @@
+"""Stops a node at any one of its steps: every command to Redis, every statement to SQL."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from tests.recovery.node import Node
+
+Interruption = Callable[[], Awaitable[None]]
+
+
+class Died(Exception):
+    """The process is gone."""
+
+
+async def die() -> None:
+    raise Died
+
+
+class Interrupted:
+    """Counts what a node asks of its stores, and interrupts it at step number ``at``.
+
+    Args:
+        before: whether the step itself is still to come; else only its answer is lost.
+        interruption: raises, or returns much later.
+    """
+
+    def __init__(self, node: Node, at: int, interruption: Interruption, *, before: bool) -> None:
+        self._at = at
+        self._interruption = interruption
+        self._before = before
+        self.steps = 0
+        stores = node.stores
+        _wrap(stores.client, "execute_command", self._counted)
+        pipeline_of = stores.client.pipeline
+
+        def pipeline(*arguments: Any, **options: Any) -> Any:
+            made: Any = pipeline_of(*arguments, **options)
+            for name in ("execute", "immediate_execute_command"):
+                _wrap(made, name, self._counted)
+            return made
+
+        stores.client.pipeline = pipeline  # type: ignore[method-assign]
+        for part in (stores.ledger, stores.queries, stores.proof):
+            for name, _ in inspect.getmembers(part, inspect.iscoroutinefunction):
+                if not name.startswith("_"):
+                    _wrap(part, name, self._counted)
+
+    @property
+    def fired(self) -> bool:
+        return self.steps >= self._at
+
+    async def _counted(self, step: Callable[[], Awaitable[Any]]) -> Any:
+        self.steps += 1
+        due = self.steps == self._at
+        if due and self._before:
+            await self._interruption()
+        answer = await step()
+        if due and not self._before:
+            await self._interruption()
+        return answer
+
+
+def _wrap(
+    owner: Any, name: str, counted: Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]
+) -> None:
+    original = getattr(owner, name)
+
+    def wrapped(*arguments: Any, **options: Any) -> Awaitable[Any]:
+        return counted(lambda: original(*arguments, **options))
+
+    setattr(owner, name, wrapped)
