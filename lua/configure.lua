@@ -1,7 +1,8 @@
 #!lua
 --[[ configure: create a pool, or change its rules from this moment on.
 KEYS  1 shard_meta   2 shard_log   3 pool   4 due
-ARGV  1 pool_id   2 mode (create, update)   3 total   4 locked   5… field, value, … (rules)
+ARGV  1 pool_id   2 mode (create, update)   3 total   4 locked   5 reason (may be '')
+      6… field, value, … (rules)
 RETURNS {status, now_ms, seq, field, value, …}: the pool as it is now
       0 CONFIGURED   1 EXISTS   2 CLOSED   3 UNCHANGED   -1 FENCED   -2 UNKNOWN_POOL
 WHY   the script that sells reads the rules in the same step, so a change has an exact moment. ]]
@@ -23,7 +24,7 @@ elseif state == 'closed' then
 end
 
 local changed = create
-for index = 5, #ARGV, 2 do
+for index = 6, #ARGV, 2 do
   changed = changed or call('HGET', KEYS[3], ARGV[index]) ~= ARGV[index + 1]
 end
 if not changed then
@@ -34,12 +35,16 @@ if create then
   call('HSET', KEYS[3], 'total', ARGV[3], 'available', tonumber(ARGV[3]) - tonumber(ARGV[4]),
     'held', 0, 'sold', 0, 'locked', ARGV[4], 'grants', 0)
 end
-call('HSET', KEYS[3], unpack(ARGV, 5))
+call('HSET', KEYS[3], unpack(ARGV, 6))
 local values = call('HMGET', KEYS[3], unpack(RULES))
 local fields = { create and 1 or 0, ARGV[3], ARGV[4] }
 for index, name in ipairs(RULES) do
   fields[#fields + 1] = name
   fields[#fields + 1] = values[index]
+end
+if ARGV[5] ~= '' then
+  fields[#fields + 1] = 'reason'
+  fields[#fields + 1] = ARGV[5]
 end
 local first_wave_ms = string.match(values[8], '^%d+')
 if first_wave_ms then

@@ -7,6 +7,7 @@ import os
 import secrets
 import socket
 import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,7 +20,7 @@ from flashstock.api.background import ApiBackground
 from flashstock.api.counters import HotCounters
 from flashstock.api.services import Services
 from flashstock.config import Settings, parse_receipt_keys
-from flashstock.errors import ConfigurationError
+from flashstock.errors import ConfigurationError, Unavailable
 from flashstock.hotpath.applied import AppliedTracker
 from flashstock.hotpath.connection import connect, connect_for_tailing
 from flashstock.hotpath.lanes import Lanes
@@ -31,7 +32,9 @@ from flashstock.ledger.engine import create_engine
 from flashstock.ledger.proof import Proof
 from flashstock.ledger.queries import Queries
 from flashstock.model.receipts import ReceiptSigner
+from flashstock.reconcile.explain import time_text
 from flashstock.reconcile.reconciler import Reconciler
+from flashstock.reconcile.watch import Watch
 from flashstock.recovery.gate import Gate
 from flashstock.recovery.on_demand import OnDemandRebuild
 from flashstock.recovery.rebuild import Rebuilder
@@ -223,8 +226,12 @@ async def run_writer(settings: Settings) -> None:
         for shard in range(settings.shard_count)
     ]
     sweeper = Sweeper(stores.store, settings.sweep_interval_ms)
+    watch = Watch(stores.store, stores.queries, stores.proof)
+    process = WriterProcess(
+        stores.engine, stores.client, gate, writers, sweeper, pauser, beside=[watch.run]
+    )
     try:
-        await WriterProcess(stores.engine, stores.client, gate, writers, sweeper, pauser).run()
+        await process.run()
     finally:
         await stores.close()
 
@@ -238,6 +245,25 @@ async def reconcile(settings: Settings, *, repair: bool, dry_run: bool) -> dict[
         await gate.open_all()
         reconciler = Reconciler(stores.store, stores.queries, stores.proof)
         return await (reconciler.repair(dry_run=dry_run) if repair else reconciler.report())
+    finally:
+        await gate.stop()
+        await stores.close()
+
+
+async def watch(settings: Settings, interval_s: float) -> AsyncGenerator[dict[str, Any], None]:
+    """What each round of a watch found, without end; pools that break are paused."""
+    loaded = await load_secrets(settings)
+    stores = build_stores(settings, loaded.order)
+    gate = build_gate(settings, stores, None)
+    try:
+        await gate.open_all()
+        watching = Watch(stores.store, stores.queries, stores.proof)
+        while True:
+            try:
+                yield await watching.round()
+            except Unavailable as failure:  # its Recovering too: the gate opens the shard again
+                yield {"at": time_text(now_ms()), "ok": None, "unavailable": failure.detail}
+            await asyncio.sleep(interval_s)
     finally:
         await gate.stop()
         await stores.close()

@@ -49,7 +49,7 @@ async def status(shard, name, pool, arguments, more_keys=()):
         (
             "configure",
             NOWHERE,
-            [NOWHERE, "update", 0, 0, "state", "paused"],
+            [NOWHERE, "update", 0, 0, "", "state", "paused"],
             ConfigureStatus.UNKNOWN_POOL,
         ),
         (

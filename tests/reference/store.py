@@ -47,7 +47,12 @@ class ReferenceStore(ReferenceShard):
         return 0
 
     async def configure(
-        self, pool_id: str, rules: dict[str, str], *, created: tuple[int, int] | None
+        self,
+        pool_id: str,
+        rules: dict[str, str],
+        *,
+        created: tuple[int, int] | None,
+        reason: str = "",
     ) -> tuple[ConfigureStatus, PoolSnapshot]:
         pool = self.pools.get(pool_id)
         if created and pool:
@@ -66,7 +71,7 @@ class ReferenceStore(ReferenceShard):
             self._wake(pool_id, pool.settings.waves[0].at_ms)
         self._append(
             events.Configured(
-                pool_id, self.now_ms, pool.settings, created is not None, total, locked
+                pool_id, self.now_ms, pool.settings, created is not None, total, locked, reason
             )
         )
         return ConfigureStatus.CONFIGURED, self._snapshot(pool_id)

@@ -60,6 +60,7 @@ def build_api(services: Services) -> DescribedAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:  # noqa: ARG001 (FastAPI's signature)
         try:
             await services.start()
+            services.proof_watch.follow(services.reconciliation.last_round)
             yield
         finally:
             await services.proof_watch.stop()

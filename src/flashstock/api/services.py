@@ -27,6 +27,10 @@ class Reconciliation(Protocol):
         """The document of ``GET /v1/ops/reconciliation``."""
         ...
 
+    async def last_round(self) -> dict[str, Any] | None:
+        """What the service's own watch found last; ``None`` where none has run yet."""
+        ...
+
     async def repair(self, *, dry_run: bool) -> dict[str, Any]:
         """What was (or would be) written; running it again changes nothing more."""
         ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -28,6 +29,15 @@ def reconcile(
         bool, typer.Option("--repair", help="Bring Redis back to what SQL says.")
     ] = False,
     dry_run: DryRun = True,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Round after round, until interrupted.")
+    ] = False,
+    interval: Annotated[
+        float, typer.Option(min=0.1, max=86_400.0, help="Seconds between two rounds of a watch.")
+    ] = 15.0,
+    exit_on_breach: Annotated[
+        bool, typer.Option("--exit-on-breach", help="End a watch with 1 where one is found.")
+    ] = False,
     json_output: JsonOutput = False,
     data_dir: DataDir = None,
 ) -> None:
@@ -42,7 +52,16 @@ def reconcile(
         flashstock reconcile --repair             # what would be mended
 
         flashstock reconcile --repair --apply     # mend it
+
+        flashstock reconcile --watch --interval 5 --exit-on-breach
+
+    A watch reads a bounded piece each round and pauses the pools that are broken.
     """
+    if watch:
+        if repair:
+            raise typer.BadParameter("--repair and --watch exclude each other")
+        _watch(interval, exit_on_breach=exit_on_breach, json_output=json_output, data_dir=data_dir)
+        return
 
     async def run(settings: Settings) -> dict[str, Any]:
         from flashstock import bootstrap
@@ -54,6 +73,50 @@ def reconcile(
     _show(result, json_output)
     if not result.get("ok", True):
         raise typer.Exit(FAILED)
+
+
+def _watch(
+    interval_s: float, *, exit_on_breach: bool, json_output: bool, data_dir: Path | None
+) -> None:
+    async def run(settings: Settings) -> dict[str, Any]:
+        from flashstock import bootstrap
+
+        async with aclosing(bootstrap.watch(settings, interval_s)) as rounds:
+            async for found in rounds:
+                _show_round(found, json_output)
+                if exit_on_breach and found["ok"] is False:
+                    return found
+        return {}
+
+    try:
+        _on_stores(run, data_dir)
+    except KeyboardInterrupt:
+        return
+    raise typer.Exit(FAILED)
+
+
+def _show_round(found: dict[str, Any], json_output: bool) -> None:
+    """One line, at once: whoever reads may be a pipe."""
+    if json_output:
+        typer.echo(json.dumps(found, default=str))
+        return
+    from rich.console import Console
+    from rich.markup import escape
+
+    console = Console(soft_wrap=True)
+    if found["ok"] is None:
+        detail = escape(found["unavailable"])
+        console.print(f"{found['at']} [yellow]away[/] {detail}", highlight=False)
+        return
+    verdict = "[green]ok[/]" if found["ok"] else "[red]BREACH[/]"
+    broken = [name for name, holds in found["invariants"].items() if not holds]
+    parts = [
+        f"{found['pools_checked']} pools, {found['reservations_checked']} reservations",
+        f"{found['differences_count']} differences, {found['lag_events']} events behind",
+        *(f"broken: {name.replace('_', ' ')}" for name in broken),
+        *(f"paused {row['pool']} ({row['reason']})" for row in found["paused"]),
+    ]
+    console.print(f"{found['at']} {verdict} " + escape("; ".join(parts)), highlight=False)
 
 
 def rebuild(

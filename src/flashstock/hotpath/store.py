@@ -224,13 +224,21 @@ class HotStore:
         return AdjustStatus(reply[0]), generation, reply[2], reply[3]
 
     async def configure(
-        self, pool_id: str, rules: dict[str, str], *, created: tuple[int, int] | None
+        self,
+        pool_id: str,
+        rules: dict[str, str],
+        *,
+        created: tuple[int, int] | None,
+        reason: str = "",
     ) -> tuple[ConfigureStatus, replies.PoolSnapshot]:
-        """Create a pool with ``created = (total, locked)``, or change rules of an existing one."""
+        """Create a pool with ``created = (total, locked)``, or change rules of an existing one.
+
+        The reason, if any, stands in the event: whoever reads the journal sees why.
+        """
         mode, total, locked = ("create", *created) if created else ("update", 0, 0)
         pairs = [part for pair in rules.items() for part in pair]
         generation, reply = await self._call_pool(
-            "configure", pool_id, [mode, total, locked, *pairs]
+            "configure", pool_id, [mode, total, locked, reason, *pairs]
         )
         return ConfigureStatus(reply[0]), replies.pool_snapshot(generation, pool_id, reply)
 

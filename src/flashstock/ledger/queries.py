@@ -14,6 +14,7 @@ from sqlalchemy import not_, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from flashstock.ledger.engine import insert_if_absent, writing
+from flashstock.ledger.journal_queries import JournalQueries
 from flashstock.ledger.pool_queries import PoolQueries
 from flashstock.ledger.reservation_queries import ReservationQueries
 from flashstock.ledger.stored import (
@@ -39,7 +40,7 @@ def wall_clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-class Queries(PoolQueries, ReservationQueries):
+class Queries(PoolQueries, ReservationQueries, JournalQueries):
     """The reading side of SQL.
 
     Args:
@@ -131,6 +132,14 @@ class Queries(PoolQueries, ReservationQueries):
             await connection.execute(insert_if_absent(self._engine, settings), row)
             found = select(settings.c.value).where(settings.c.name == name)
             return str((await connection.execute(found)).scalar_one())
+
+    async def put_setting(self, name: str, value: str) -> None:
+        """Set what may change."""
+        change = update(settings).where(settings.c.name == name).values(value=value)
+        async with writing(self._engine) as connection:
+            if (await connection.execute(change)).rowcount == 0:
+                row = {"name": name, "value": value}
+                await connection.execute(insert_if_absent(self._engine, settings), row)
 
     async def api_keys(self) -> list[ApiKey]:
         """Every key, revoked ones too, by name."""

@@ -140,7 +140,10 @@ class WaveReleased:
 
 @dataclass(frozen=True, slots=True)
 class Configured:
-    """The rules of a pool from now on. ``created`` carries the first stock of a new pool."""
+    """The rules of a pool from now on. ``created`` carries the first stock of a new pool.
+
+    ``reason`` is why, where someone said.
+    """
 
     pool: str
     at_ms: int
@@ -148,6 +151,7 @@ class Configured:
     created: bool
     total: int
     locked: int
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +291,8 @@ def _configured(pool: str, at_ms: int, rest: list[str]) -> Configured:
     created, total, locked, *pairs = rest
     fields = dict(zip(pairs[0::2], pairs[1::2], strict=True))
     rules = decode_rules(fields)
-    return Configured(pool, at_ms, rules, created == "1", int(total), int(locked))
+    reason = fields.get("reason", "")
+    return Configured(pool, at_ms, rules, created == "1", int(total), int(locked), reason)
 
 
 def _repaired(pool: str, at_ms: int, rest: list[str]) -> Repaired:
@@ -378,7 +383,8 @@ def _encoded(event: Event) -> tuple[str, tuple[object, ...]]:
         case WaveReleased():
             return "wave_released", (event.quantity, encode_waves(event.waves))
         case Configured():
-            pairs = (field for pair in encode_rules(event.rules).items() for field in pair)
-            return "configured", (int(event.created), event.total, event.locked, *pairs)
+            pairs = [field for pair in encode_rules(event.rules).items() for field in pair]
+            reason = ("reason", event.reason) if event.reason else ()
+            return "configured", (int(event.created), event.total, event.locked, *pairs, *reason)
         case Repaired():
             return "repaired", (event.reason,)

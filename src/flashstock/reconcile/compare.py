@@ -11,6 +11,7 @@ from flashstock.model import events
 from flashstock.model.fold import PoolChange, fold
 from flashstock.model.records import ReservationRecord
 from flashstock.model.rules import PoolCounters, PoolRules
+from flashstock.model.states import ReservationState
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,8 @@ class Difference:
     ledger: Any
     store: Any
     remedy: str
+    explained_by: dict[str, Any] | None = None
+    """The last journal entry of its subject: ``{generation, seq, kind, at}``."""
 
     def document(self) -> dict[str, Any]:
         """As it stands in the report."""
@@ -31,6 +34,7 @@ class Difference:
 
 REWRITE: Final = "rewrite the pool's counters from SQL"
 RESTORE: Final = "restore the reservation from SQL"
+REBUILD: Final = "rebuild the shard from SQL"
 FORGET: Final = "drop the reservation that SQL never recorded"
 
 
@@ -92,6 +96,8 @@ def compare_reservation(
         return Difference("unrecorded", pool, reservation_id, None, store.state.value, FORGET)
     if ledger is None:
         return None
+    if store is None and ledger.state is not ReservationState.HELD:
+        return None  # forgotten after its retention: as it should be
     if store is None:
         return Difference("missing", pool, reservation_id, ledger.state.value, None, RESTORE)
     for name in ("state", "quantity", "buyer", "payment_ref", "returned"):

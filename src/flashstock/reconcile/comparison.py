@@ -10,14 +10,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Final
 
-from flashstock.errors import UnknownPool
+from flashstock.errors import Overloaded, UnknownPool
 from flashstock.hotpath.log import ShardLog
 from flashstock.hotpath.store import HotStore
 from flashstock.ledger.proof import Proof, ReconcilablePool
 from flashstock.ledger.queries import Queries
 from flashstock.model import events
+from flashstock.model.fold import FoldViolation
 from flashstock.model.ids import parse_reservation_id
 from flashstock.model.records import ReservationRecord
 from flashstock.reconcile import compare
@@ -45,6 +47,8 @@ class Findings:
     wrong_sums: int = 0
     pools_differing: set[str] = field(default_factory=set)
     """Bounded by the number of pools."""
+    pools_broken: dict[str, str] = field(default_factory=dict)
+    """Pools that break an invariant by themselves, and how. No event in flight explains that."""
 
     def add(self, differences: Iterable[Difference]) -> None:
         for difference in differences:
@@ -85,27 +89,39 @@ class Comparison:
         while pools := await self._proof.pools(shard, after, PAGE):
             for ledger in pools:
                 found.pools_checked += 1
-                found.add(await self._compare_pool(shard, ledger, found))
+                found.add(await self.compare_pool(shard, ledger, found))
             after = pools[-1].pool
 
-    async def _compare_pool(
+    async def compare_pool(
         self, shard: int, ledger: ReconcilablePool, found: Findings
     ) -> Sequence[Difference]:
+        """What differs in a pool now, the events in flight taken into account.
+
+        Raises:
+            Overloaded: what is in flight is too much, or can't be applied: no verdict yet.
+        """
         try:
             snapshot = await self._store.snapshot(ledger.pool)
         except UnknownPool:
-            return [Difference("missing_pool", ledger.pool, "pool", "known", None, compare.REWRITE)]
+            return [Difference("missing_pool", ledger.pool, "pool", "known", None, compare.REBUILD)]
         if not snapshot.counters.balanced():
             found.unbalanced_pools += 1
+            found.pools_broken[ledger.pool] = "its counters don't add up"
         allowance = ledger.oversell_allowance
-        found.oversold += max(
+        oversold = max(
             compare.oversold_units(ledger.counters, allowance),
             compare.oversold_units(snapshot.counters, allowance),
         )
+        if oversold:
+            found.oversold += oversold
+            found.pools_broken[ledger.pool] = f"{oversold} units are oversold"
         change = None
         if snapshot.seq > ledger.seq:
-            entries = await self._in_flight(shard, ledger.seq, snapshot.seq)
-            change = compare.in_flight(entries, ledger.seq, snapshot.seq).get(ledger.pool)
+            try:
+                entries = await self._in_flight(shard, ledger.seq, snapshot.seq)
+                change = compare.in_flight(entries, ledger.seq, snapshot.seq).get(ledger.pool)
+            except (FoldViolation, events.MalformedEntry) as problem:
+                raise Overloaded(f"an event on its way to quarantine: {problem}") from problem
         return compare.compare_pool(ledger, change, snapshot.rules, snapshot.counters)
 
     async def _in_flight(
@@ -161,23 +177,50 @@ class Comparison:
         seq: int,
         found: Findings,
     ) -> None:
-        """Look again at what looks different, until it is explained or plainly different."""
+        found.add(chain(*await self._sorted_out(shard, ledger, store, seq)))
+
+    async def look_at(
+        self, shard: int, ids: Sequence[str]
+    ) -> tuple[list[Difference], list[Difference]]:
+        """What is wrong with these reservations: (certainly, perhaps only on its way to SQL)."""
+        ledger = await self._ledger_records(ids)
+        reply = await self._store.lookup(shard, [one.partition("~")[2] for one in ids])
+        store = dict(zip(ids, reply.records, strict=True))
+        return await self._sorted_out(shard, ledger, store, reply.seq)
+
+    async def _sorted_out(
+        self,
+        shard: int,
+        ledger: dict[str, ReservationRecord],
+        store: dict[str, ReservationRecord | None],
+        seq: int,
+    ) -> tuple[list[Difference], list[Difference]]:
+        """Look again at what looks different, until it is explained or plainly different.
+
+        Certain is what Redis said before the writer passed that point and says unchanged after:
+        SQL was read in between, and should have said the same.
+        """
+        certain: list[Difference] = []
         suspects = _differing(ledger, store)
         deadline = asyncio.get_running_loop().time() + SETTLE_TIMEOUT_S
         while suspects:
-            settled = await self._proof.cursor_seq(shard) >= seq
-            if settled or asyncio.get_running_loop().time() > deadline:
+            passed = await self._proof.cursor_seq(shard) >= seq
+            late = asyncio.get_running_loop().time() > deadline
+            if passed or late:
                 ids = [difference.subject for difference in suspects]
                 ledger = await self._ledger_records(ids)
                 reply = await self._store.lookup(shard, [i.partition("~")[2] for i in ids])
                 again = dict(zip(ids, reply.records, strict=True))
-                remaining = _differing(ledger, again)
-                # Redis may have moved on since SQL was read: only a second look at rest decides.
-                if reply.seq == seq or asyncio.get_running_loop().time() > deadline:
-                    found.add(remaining)
-                    return
-                suspects, seq = remaining, reply.seq
+                suspects = []
+                for difference in _differing(ledger, again):
+                    subject = difference.subject
+                    unchanged = passed and again[subject] == store.get(subject)
+                    (certain if unchanged else suspects).append(difference)
+                store, seq = again, reply.seq
+            if late:
+                break
             await self._sleep(SETTLE_POLL_S)
+        return certain, suspects
 
     async def _wrong_sums(self, shard: int) -> int:
         """Pools whose SQL counters are not the sum of their reservations."""

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import json
+import time
 from typing import Any
 
+from flashstock.errors import UnknownPool
 from flashstock.hotpath.store import HotStore
 from flashstock.ledger.proof import Proof
 from flashstock.ledger.queries import Queries
+from flashstock.reconcile.compare import REBUILD
 from flashstock.reconcile.comparison import Comparison
+from flashstock.reconcile.explain import explained, time_text
+from flashstock.reconcile.lag import shard_document
 from flashstock.reconcile.repair import Repair
+from flashstock.reconcile.watch import LAST_ROUND
 
 
 class Reconciler:
@@ -25,8 +31,15 @@ class Reconciler:
     async def report(self) -> dict[str, Any]:
         """The document of ``GET /v1/ops/reconciliation``; ``ok`` says it all in one word."""
         found = [await self._comparison.findings(s) for s in range(self._store.shard_count)]
-        shards = [await self._shard(shard) for shard in range(self._store.shard_count)]
-        differences = [difference.document() for one in found for difference in one.differences]
+        shards = [
+            await shard_document(self._store, self._proof, shard)
+            for shard in range(self._store.shard_count)
+        ]
+        differences = [
+            difference.document()
+            for shard, one in enumerate(found)
+            for difference in await explained(self._queries, shard, one.differences)
+        ]
         lost = sum(one.lost for one in found)
         oversold = sum(one.oversold for one in found)
         invariants = {
@@ -38,7 +51,7 @@ class Reconciler:
             "nothing_in_quarantine": await self._proof.open_quarantine_count() == 0,
         }
         return {
-            "at": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "at": time_text(time.time_ns() // 1_000_000),
             "ok": all(invariants.values()),
             "pools_checked": sum(one.pools_checked for one in found),
             "reservations_checked": sum(one.reservations_checked for one in found),
@@ -58,16 +71,17 @@ class Reconciler:
         """
         found = [await self._comparison.findings(s) for s in range(self._store.shard_count)]
         differing = sorted({pool for one in found for pool in one.pools_differing})
-        repaired = [await self._repair.pool(pool, dry_run=dry_run) for pool in differing]
-        return {"dry_run": dry_run, "pools": repaired, "repaired": 0 if dry_run else len(repaired)}
+        pools, repaired = [], 0
+        for pool in differing:
+            try:
+                pools.append(await self._repair.pool(pool, dry_run=dry_run))
+                repaired += not dry_run
+            except UnknownPool:
+                pools.append({"pool": pool, "remedy": REBUILD})
+        return {"dry_run": dry_run, "pools": pools, "repaired": repaired}
 
-    async def _shard(self, shard: int) -> dict[str, Any]:
-        cursor = await self._proof.cursor_seq(shard)
-        seq = await self._store.seq(shard)
-        return {
-            "shard": shard,
-            "generation": int(self._store.generation(shard) or 0),
-            "seq": seq,
-            "applied_seq": cursor,
-            "lag_events": max(0, seq - cursor),
-        }
+    async def last_round(self) -> dict[str, Any] | None:
+        """What the service's own watch found last, if it runs; see ``watch``."""
+        text = await self._queries.setting(LAST_ROUND)
+        found: dict[str, Any] | None = None if text is None else json.loads(text)
+        return found

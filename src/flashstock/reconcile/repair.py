@@ -12,7 +12,6 @@ from flashstock.hotpath.store import HotStore
 from flashstock.ledger.proof import Proof, ReconcilablePool
 from flashstock.ledger.queries import Queries
 from flashstock.model.events import encode_rules
-from flashstock.model.states import ReservationState
 from flashstock.reconcile.compare import compare_pool, compare_reservation
 
 ATTEMPTS_MAX: Final = 50
@@ -89,9 +88,6 @@ class Repair:
             reply = await self._store.lookup(shard, [row.id.partition("~")[2] for row in rows])
             for row, found in zip(rows, reply.records, strict=True):
                 record = row.record()
-                ended = record.state is not ReservationState.HELD
-                if found is None and ended:
-                    continue  # forgotten after its retention: as it should be
                 if compare_reservation(row.id, record, found) is not None:
                     wrong.append((row.id.partition("~")[2], record.pack()))
             after = rows[-1].id

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
@@ -34,6 +34,7 @@ class WriterProcess:
         writers: Sequence[ShardWriter],
         sweeper: Sweeper,
         pauser: QuarantinePauser,
+        beside: Sequence[Callable[[], Coroutine[Any, Any, None]]] = (),
     ) -> None:
         self._engine = engine
         self._client = client
@@ -41,6 +42,8 @@ class WriterProcess:
         self._writers = writers
         self._sweeper = sweeper
         self._pauser = pauser
+        self._beside = beside
+        """What else runs here, until the end, and may be cut off anywhere."""
 
     async def run(self) -> None:
         """Raises ``ConfigurationError`` where a store can't keep what we promise."""
@@ -53,7 +56,7 @@ class WriterProcess:
             opening.cancel()
             return
         await self._check_promises()
-        pausing = asyncio.create_task(self._pauser.run())
+        beside = [asyncio.create_task(run()) for run in (self._pauser.run, *self._beside)]
         writing = [asyncio.create_task(writer.run()) for writer in self._writers]
         sweeping = asyncio.create_task(self._sweeper.run())
         logger.info("writing %d shard(s)", len(writing))
@@ -64,7 +67,8 @@ class WriterProcess:
         for writer in self._writers:
             writer.stop()
         await asyncio.gather(*writing)
-        pausing.cancel()
+        for task in beside:
+            task.cancel()
         await self._gate.stop()
         logger.info("the log is applied; ending")
 

@@ -54,6 +54,15 @@ async def test_rules_change_one_by_one(subject, store):
     assert (number, event.created, event.rules) == (2, False, snapshot.rules)
 
 
+async def test_the_event_says_why_where_someone_said(subject, store):
+    await create(store)
+    await store.configure("p", {"state": PoolState.PAUSED}, created=None, reason="it was broken")
+    await store.configure("p", {"state": PoolState.OPEN}, created=None)
+    (_, paused), (_, resumed) = (await subject.state(["p"])).log[-2:]
+    assert (paused.reason, resumed.reason) == ("it was broken", "")
+    assert paused.rules.state is PoolState.PAUSED
+
+
 async def test_a_change_that_changes_nothing_is_not_recorded(subject, store):
     await create(store)
     before = await subject.state(["p"])

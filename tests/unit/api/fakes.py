@@ -289,6 +289,10 @@ class FakeApplied:
 class FakeReconciliation:
     reports: int = 0
     repairs: list[bool] = field(default_factory=list)
+    round: dict[str, Any] | None = None
+
+    async def last_round(self) -> dict[str, Any] | None:
+        return self.round
 
     async def report(self) -> dict[str, Any]:
         self.reports += 1

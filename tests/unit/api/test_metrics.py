@@ -168,3 +168,31 @@ def test_buckets_hold_what_is_at_most_their_bound():
         buckets.observe(value)
     assert buckets.cumulative() == [("1", 1.0), ("2", 2.0), ("4", 4.0), ("+Inf", 5.0)]
     assert buckets.total == 15
+
+
+async def test_what_the_watch_found_is_shown_as_of_its_time(fakes):
+    fakes.reconciliation.round = {
+        "at": "2026-11-22T03:00:00.123Z",
+        "invariants": {"nothing_lost": False},
+        "oversold": 0,
+    }
+    watch = fakes.services.proof_watch
+    watch.follow(fakes.reconciliation.last_round)
+    await asyncio.sleep(0)
+    assert watch.last is not None
+    shown = await scrape(fakes)
+    assert shown["flashstock_invariant_ok", ("invariant", "nothing_lost")] == 0
+    assert shown["flashstock_reconciliation_timestamp_seconds",] == pytest.approx(1795316400.123)
+    await asyncio.sleep(0)
+    assert fakes.reconciliation.reports == 0, "nobody reads everything where a watch runs"
+    await watch.stop()
+
+
+async def test_a_round_older_than_what_is_known_changes_nothing(fakes):
+    fakes.reconciliation.round = {"at": "2020-01-01T00:00:00.000Z", "invariants": {"x": False}}
+    watch = fakes.services.proof_watch
+    watch.found({"invariants": {"x": True}})
+    watch.follow(fakes.reconciliation.last_round)
+    await asyncio.sleep(0)
+    assert watch.last.invariants == {"x": True}
+    await watch.stop()
