@@ -66,7 +66,7 @@ class Round:
             url=url,
             pool=POOL,
             tag=f"{tag}{self.number}",
-            connections=self.options.connections,
+            connections=changes.pop("connections", self.options.connections),
             seconds=self.options.seconds,
             **changes,
         )
@@ -175,7 +175,11 @@ def _reserve(this: Round, durability: str, items_per_call: int = 1) -> Measured:
     name = f"{durability}-{items_per_call}"
     with this.service(name) as (running_service, pids):
         running_service.create_pool(durability)
-        planned = this.load_of(running_service, name, items_per_call=items_per_call)
+        # A full lane refuses item by item inside a 200: keep what may wait below its bound.
+        connections = max(1, this.options.connections // (8 if items_per_call > 1 else 1))
+        planned = this.load_of(
+            running_service, name, items_per_call=items_per_call, connections=connections
+        )
         load.warm_up(planned, this.options.warm_up_seconds)
         running_service.wait_until_applied()
         before = running_service.units_held()
