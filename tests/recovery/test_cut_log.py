@@ -1,0 +1,147 @@
+"""Redis comes back without its tail, cut anywhere: nothing that was acknowledged is lost.
+
+A few cuts by default; ``CAMPAIGN=340 pytest --timeout 0 tests/recovery/test_cut_log.py`` makes
+five thousand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from flashstock.errors import FlashstockError
+from flashstock.hotpath.scripts import Verdict
+from flashstock.model.states import Durability, ReservationState
+from tests import servers
+from tests.recovery.campaign import FACTOR, draws
+from tests.recovery.node import CALLER, GRANTED, Node, opened, settings_for
+
+CUTS = 15
+SLOW, FAST = "slow", "fast"
+STOCK = 40
+
+
+@pytest.fixture
+def keeping_server() -> Iterator[servers.HotServer]:
+    """A Valkey that keeps an append-only file."""
+    with servers.hot_server(servers.valkey_binary(), append_only=True) as server:
+        yield server
+
+
+def append_only_file(server: servers.HotServer) -> Path:
+    (found,) = (server._directory / "appendonlydir").glob("*.incr.aof")
+    return found
+
+
+def command_ends(content: bytes) -> list[int]:
+    """Where each command of the file ends."""
+    ends, position = [], 0
+    while position < len(content):
+        line_end = content.index(b"\r\n", position)
+        count = int(content[position + 1 : line_end])
+        position = line_end + 2
+        for _ in range(count):
+            line_end = content.index(b"\r\n", position)
+            position = line_end + 2 + int(content[position + 1 : line_end]) + 2
+        ends.append(position)
+    return ends
+
+
+def cut(path: Path, random: Random) -> None:
+    """Leave a part of the file: mostly of what came last, at a command's end or within one."""
+    content = path.read_bytes()
+    ends = command_ends(content)
+    newest = random.choice([3, 30, len(ends)])
+    at = random.choice(ends[-newest:])
+    if random.random() < 0.5:
+        at = max(0, at - random.randrange(1, 60))
+    path.write_bytes(content[:at])
+
+
+class Seller:
+    """Sells, pays, gives back; remembers what was acknowledged, and as what."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self.acknowledged: dict[str, ReservationState] = {}
+        self._count = 0
+
+    async def sell(self, random: Random) -> None:
+        """A burst of concurrent requests; whatever fails was not acknowledged."""
+        tasks = [self._sell_one(random.random()) for _ in range(random.randrange(2, 12))]
+        for answer in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(answer, BaseException) and not isinstance(answer, FlashstockError):
+                raise answer
+
+    async def _sell_one(self, fate: float) -> None:
+        self._count += 1
+        key = f"key-{self._count}"
+        pool = FAST if fate < 0.3 else SLOW
+        verdicted = await self._node.reserve(pool, f"buyer-{key}", 1, key)
+        if verdicted.verdict not in GRANTED:
+            assert verdicted.verdict == Verdict.SOLD_OUT
+            await self._restock(pool)
+            return
+        reservation = await self._node.hold(pool, key)
+        if pool == SLOW:
+            self.acknowledged[reservation] = ReservationState.HELD
+        if fate > 0.6:
+            await self._node.reservations.confirm(reservation, f"pay-{key}")
+            self.acknowledged[reservation] = ReservationState.CONFIRMED
+        elif fate > 0.5:
+            await self._node.reservations.cancel(reservation)
+            self.acknowledged[reservation] = ReservationState.CANCELLED
+
+    async def _restock(self, pool: str) -> None:
+        await self._node.pools.adjust(CALLER, f"restock-{self._count}", pool, STOCK, 0)
+
+    async def check(self) -> None:
+        """Both stores know everything that was acknowledged, and agree about all the rest."""
+        node = self._node
+        await node.is_applied()
+        report = await node.reconciler.report()
+        assert report["ok"], report
+        ids = list(self.acknowledged)
+        rows = {row.id: row.state for row in await node.stores.queries.reservations_by_ids(ids)}
+        assert {one: _reached(rows.get(one), self.acknowledged[one]) for one in ids} == (
+            self.acknowledged
+        )
+
+
+def _reached(
+    found: ReservationState | None, acknowledged: ReservationState
+) -> ReservationState | None:
+    """A hold may have gone on to an end whose acknowledgement was lost."""
+    return acknowledged if acknowledged is ReservationState.HELD and found else found
+
+
+@pytest.mark.timeout(120 * FACTOR)
+async def test_nothing_acknowledged_is_lost_wherever_the_file_ends(keeping_server, sqlite_url):
+    settings = await settings_for(keeping_server.url, sqlite_url, applied_timeout_ms=300)
+    async with opened(settings) as node:
+        await node.create(SLOW, STOCK)
+        await node.create(FAST, STOCK, durability=Durability.FAST)
+        seller = Seller(node)
+        for name, random in draws(CUTS):
+            await seller.sell(random)
+            if random.random() < 0.5:
+                await node.stop_writing()
+                await seller.sell(random)
+            keeping_server.kill()
+            cut(append_only_file(keeping_server), random)
+            keeping_server.start()
+            await node.stop_writing()
+            node.gate.lost(0)
+            await node.gate.opened(0)
+            node.write()
+            try:
+                await seller.check()
+            except AssertionError as broken:
+                raise AssertionError(name) from broken
+        assert len(seller.acknowledged) > CUTS
+        generation = node.stores.store.generation(0)
+    assert int(generation or 0) > CUTS
