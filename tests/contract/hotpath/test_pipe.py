@@ -19,14 +19,14 @@ from tests import servers
 
 @pytest.fixture
 async def pipe(hot_server: str) -> AsyncIterator[Pipe]:
-    pipe = Pipe(hot_server, timeout_ms=400)
+    pipe = Pipe(hot_server, timeout_ms=10_000)
     yield pipe
     await pipe.aclose()
 
 
 @pytest.fixture
 async def other(hot_server: str) -> AsyncIterator[Pipe]:
-    pipe = Pipe(hot_server, timeout_ms=2_000)
+    pipe = Pipe(hot_server, timeout_ms=10_000)
     yield pipe
     await pipe.aclose()
 
@@ -55,13 +55,15 @@ async def test_a_cancelled_call_keeps_its_place_in_the_queue(pipe: Pipe) -> None
 
 
 async def test_no_answer_in_time_fails_all_in_flight_and_the_next_call_connects_anew(
-    pipe: Pipe,
+    hot_server: str,
 ) -> None:
+    pipe = Pipe(hot_server, timeout_ms=1_000)
     waiting = [pipe.call("BLPOP", "nothing", "0"), pipe.call("ECHO", "behind it")]
     answers = await asyncio.gather(*waiting, return_exceptions=True)
     assert all(isinstance(a, RedisTimeoutError | RedisConnectionError) for a in answers)
     assert isinstance(answers[0], RedisTimeoutError)
     assert await pipe.call("ECHO", "again") == b"again"
+    await pipe.aclose()
 
 
 async def test_a_lost_connection_fails_what_was_in_flight_once(pipe: Pipe, other: Pipe) -> None:
@@ -77,7 +79,7 @@ async def test_a_lost_connection_fails_what_was_in_flight_once(pipe: Pipe, other
 
 async def test_calls_after_a_restart_of_the_server_connect_anew() -> None:
     with servers.hot_server(servers.valkey_binary()) as server:
-        pipe = Pipe(server.url, timeout_ms=1_000)
+        pipe = Pipe(server.url, timeout_ms=10_000)
         await pipe.call("PING")
         server.kill()
         with pytest.raises((RedisConnectionError, OSError)):
@@ -120,7 +122,7 @@ async def test_a_frozen_server_is_waited_for_once_and_not_once_per_caller(
 
     monkeypatch.setattr(ConnectionPool, "make_connection", counted)
     with servers.hot_server(servers.valkey_binary()) as server:
-        pipe = Pipe(server.url, timeout_ms=200)
+        pipe = Pipe(server.url, timeout_ms=1_000)
         await pipe.call("PING")
         server.freeze()
         await ask(pipe)
