@@ -15,7 +15,7 @@ class Died(Exception):
     """The process is gone."""
 
 
-async def die() -> None:
+async def die(*_: object) -> None:
     raise Died
 
 

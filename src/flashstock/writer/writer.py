@@ -24,6 +24,8 @@ READ_ENTRIES_MAX: Final = 64
 BLOCK_MS: Final = 1_000
 RETRY_DELAY_MIN_S: Final = 0.05
 RETRY_DELAY_MAX_S: Final = 1.0
+STANDSTILL_S: Final = 10.0
+"""As long as a recoverer's lease: before it runs out nobody else could begin anyway."""
 
 
 class WritableLedger(Protocol):
@@ -70,6 +72,8 @@ class ShardWriter:
         self._stopping = False
         self._cursor: Cursor | None = None
         self._delay_s = RETRY_DELAY_MIN_S
+        self._awaited: Cursor | None = None
+        self._awaited_since_s = 0.0
         self._applied_ids: deque[str] = deque()
         self.events_applied = 0
         self.transactions = 0
@@ -109,10 +113,8 @@ class ShardWriter:
         if cursor is None:
             raise Unavailable(f"shard {self._shard} has not been opened yet")
         if (await self._log.position()).generation != str(cursor.generation):
-            # Whoever won this generation may have died before taking the data set over; nobody
-            # else would notice, because the scripts of the one before go on working.
-            self._on_gap(self._shard, cursor.generation - 1)
-            raise Recovering(f"the data set of generation {cursor.generation} is not open yet")
+            self._ask_once_nothing_moves(cursor)
+            raise Recovering(f"the data set of generation {cursor.generation} is not open here")
         self._applied_ids.clear()
         # Stream ids are only a hint where to start: after a failover they may run backwards.
         after = cursor.log_id or LOG_START
@@ -131,6 +133,21 @@ class ShardWriter:
                 after = LOG_START
                 if not entries or entries[0].seq > cursor.seq + 1:
                     raise LogGap(f"the log does not hold seq {cursor.seq + 1}")
+
+    def _ask_once_nothing_moves(self, cursor: Cursor) -> None:
+        """Where the cursor's generation is not that of the data set, somebody is at it.
+
+        Unless whoever won the generation died before taking the data set over: nobody else
+        would notice, because the scripts of the one before go on working. Or this is an old
+        primary, and a new one goes on elsewhere: taking the generation back and forth would
+        stop both, so it is left alone as long as it gets anywhere.
+        """
+        now_s = asyncio.get_running_loop().time()
+        if cursor != self._awaited:
+            self._awaited, self._awaited_since_s = cursor, now_s
+        elif now_s - self._awaited_since_s >= STANDSTILL_S:
+            self._awaited = None
+            self._on_gap(self._shard, cursor.generation - 1)
 
     async def _apply(self, cursor: Cursor, entries: list[LogEntry]) -> Cursor:
         for batch in self._transactions(entries):
