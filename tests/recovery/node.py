@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 import redis
@@ -129,7 +130,7 @@ class Node:
     async def is_applied(self) -> None:
         """Wait until SQL has everything the log holds."""
         for shard in range(self.settings.shard_count):
-            await eventually(lambda s=shard: self._has_caught_up(s), "SQL has everything")
+            await eventually(partial(self._has_caught_up, shard), "SQL has everything")
 
     async def _has_caught_up(self, shard: int) -> bool:
         return await self.lag(shard) == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from itertools import count
 
 import pytest
@@ -198,7 +199,7 @@ async def test_several_at_once_agree(valkey_url, database_url, damage):
         try:
             await asyncio.gather(*(node.open() for node in nodes))
             nodes[0].write()
-            await eventually(lambda nodes=nodes: agreed(nodes), "all are in the same data set")
+            await eventually(partial(agreed, nodes), "all are in the same data set")
             for node in nodes:
                 await story.is_whole(node)
             await story.go_on(nodes[0])
