@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from flashstock import bootstrap, errors
 from flashstock.api.bodies import reservation_body
+from flashstock.model.ids import shard_of
 from flashstock.model.receipts import ReceiptSigner
 from flashstock.model.states import Durability, ReservationState
 from tests.recovery.node import Node, opened, raw, settings_for
@@ -154,22 +155,24 @@ async def test_the_buyers_limit_holds_for_receipts(valkey_url, database_url):
 
 async def test_a_receipt_proves_nothing_else(valkey_url, database_url):
     async with after_the_loss(valkey_url, database_url) as (node, lost):
+        homes = {shard_of(pool, SHARDS) for pool in ("fast", "other")}
+        payment = next(f"p{n}" for n in range(99) if shard_of(f"p{n}", SHARDS) not in homes)
         elsewhere = lost.id.replace("fast~", "other~")
         with pytest.raises(errors.UnknownReservation):
-            await node.reservations.confirm(elsewhere, "pay-1", lost.receipt)
+            await node.reservations.confirm(elsewhere, payment, lost.receipt)
         with pytest.raises(errors.UnknownReservation):
-            await node.reservations.confirm(lost.id, "pay-1")
+            await node.reservations.confirm(lost.id, payment)
         for forged in ("", "k1.AAAA", lost.receipt[:-4], "x" + lost.receipt, "é"):
             with pytest.raises(errors.InvalidRequest) as refusal:
-                await node.reservations.confirm(lost.id, "pay-1", forged)
+                await node.reservations.confirm(lost.id, payment, forged)
             assert refusal.value.extra["errors"][0]["field"] == "receipt"
         for pool in ("fast", "other"):
             counters = (await node.pools.get(pool)).counters
             assert (counters.available, counters.sold) == (5, 0)
         assert await refunds(node) == []
-        # And the payment is not spent: the right reservation still takes it, in any shard.
+        # And the payment, claimed in a shard of its own, is not spent: the right one still takes it.
         held = await node.hold("other", "right")
-        await node.reservations.confirm(held, "pay-1", "nonsense does not matter where it is known")
+        await node.reservations.confirm(held, payment, "nonsense does not matter where it is known")
         await settled(node)
 
 

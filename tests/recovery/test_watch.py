@@ -223,6 +223,21 @@ async def test_the_data_set_changes_under_the_watch(valkey_url, sqlite_url):
         assert rounds[-1]["cycles"] > 0
 
 
+async def test_a_new_data_set_is_read_from_its_beginning(valkey_url, sqlite_url):
+    settings = await settings_for(valkey_url, sqlite_url)
+    async with opened(settings) as node:
+        await node.create("a", 5)
+        first = [await node.hold("a", str(number)) for number in range(3)][0]
+        watch = watch_on(node, reservations_max=1)
+        assert (await watch.round())["ok"], "it has read the first hold"
+        with raw(valkey_url) as client:
+            client.flushall()
+            node.gate.lost(0)
+            await node.gate.opened(0)
+            client.hdel(keys.reservations(0), first.partition("~")[2])
+        assert (await watch.round())["lost"] == 1
+
+
 async def test_sums_that_are_wrong_in_sql_are_seen(valkey_url, sqlite_url):
     settings = await settings_for(valkey_url, sqlite_url)
     async with opened(settings) as node:
