@@ -41,13 +41,15 @@ class Child:
         lines = self.log_path.read_text(encoding="utf-8", errors="replace").splitlines()
         return "\n".join(lines[-_LOG_LINES_SHOWN:])
 
-    def wait_until(self, ready: Callable[[], bool]) -> None:
+    def wait_until(
+        self, ready: Callable[[], bool], timeout_seconds: float = START_TIMEOUT_SECONDS
+    ) -> None:
         """Poll ``ready`` until it says so.
 
         Raises:
-            StartFailed: the process ended first, or ``START_TIMEOUT_SECONDS`` went by.
+            StartFailed: the process ended first, or the time went by.
         """
-        give_up_at = time.monotonic() + START_TIMEOUT_SECONDS
+        give_up_at = time.monotonic() + timeout_seconds
         while not ready():
             if self.process.poll() is not None or time.monotonic() > give_up_at:
                 raise StartFailed(f"{self.name} did not start:\n{self.log_tail()}")

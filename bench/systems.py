@@ -29,7 +29,9 @@ PER_BUYER_LIMIT: Final = 2
 """A limit must be checked, and every request is another buyer."""
 PATIENT: Final = {"FLASHSTOCK_REDIS_TIMEOUT_MS": "30000", "FLASHSTOCK_APPLIED_TIMEOUT_MS": "30000"}
 """For a smoke run, which may have to share a machine with a whole test suite."""
-SETTLE_TIMEOUT_SECONDS: Final = 120.0
+READY_TIMEOUT_SECONDS: Final = 600.0
+"""A start may have to rebuild a million holds."""
+SETTLE_TIMEOUT_SECONDS: Final = 600.0
 _POLL_SECONDS: Final = 0.05
 
 
@@ -91,14 +93,16 @@ class Service:
             pids["writer"] = self.running["writer_pid"]
         return {**pids, "postgres": postgres.pid}
 
-    def create_pool(self, durability: str, units: int = POOL_UNITS) -> None:
+    def create_pool(
+        self, durability: str, units: int = POOL_UNITS, hold_seconds: int = HOLD_SECONDS
+    ) -> None:
         """Open the pool."""
         body = {
             "id": self.pool,
             "sku": "bench-sku",
             "quantity": units,
             "per_buyer_limit": PER_BUYER_LIMIT,
-            "hold_seconds": HOLD_SECONDS,
+            "hold_seconds": hold_seconds,
             "durability": durability,
         }
         self.client.post("/v1/pools", json=body).raise_for_status()
@@ -115,8 +119,27 @@ class Service:
 
     def shard_positions(self) -> tuple[int, int]:
         """Events decided and events committed, over all shards."""
-        shards = self.client.get("/v1/ops/shards").raise_for_status().json()["shards"]
+        shards = self._shards()
         return sum(one["seq"] for one in shards), sum(one["applied_seq"] for one in shards)
+
+    def _shards(self) -> list[dict[str, Any]]:
+        answer = self.client.get("/v1/ops/shards").raise_for_status()
+        shards: list[dict[str, Any]] = answer.json()["shards"]
+        return shards
+
+    def wait_until_ready(self) -> None:
+        """Return once the pool can be read again after a recovery.
+
+        A worker notices that its data set was replaced when it next asks something of it.
+
+        Raises:
+            InvariantBroken: it does not.
+        """
+        give_up_at = time.monotonic() + SETTLE_TIMEOUT_SECONDS
+        while (answer := self.client.get(f"/v1/pools/{self.pool}")).status_code != httpx.codes.OK:
+            if time.monotonic() > give_up_at:
+                raise InvariantBroken(f"the service does not get ready again: {answer.text}")
+            time.sleep(_POLL_SECONDS)
 
     def wait_until_applied(self) -> None:
         """Return once everything decided is committed.
@@ -126,11 +149,12 @@ class Service:
         """
         give_up_at = time.monotonic() + SETTLE_TIMEOUT_SECONDS
         while True:
-            decided, applied = self.shard_positions()
-            if decided == applied:
+            shards = self._shards()
+            # A shard that is being recovered says neither.
+            if all(one["seq"] == one["applied_seq"] is not None for one in shards):
                 return
             if time.monotonic() > give_up_at:
-                raise InvariantBroken(f"{decided - applied} events are still not committed")
+                raise InvariantBroken(f"not everything gets committed: {shards}")
             time.sleep(_POLL_SECONDS)
 
     def reconcile(self) -> dict[str, Any]:
@@ -162,28 +186,46 @@ def service(
     settings: dict[str, str] | None = None,
 ) -> Iterator[Service]:
     """``flashstock serve`` on these stores, as an operator would run it, ready for requests."""
-    api_key = f"bench-{secrets.token_hex(16)}"
-    ready_file = directory / f"ready-{secrets.token_hex(4)}.json"
-    patience = PATIENT if options.smoke else {}
-    environment = {
-        # What else is set would make this run another system than the next one.
-        **{name: value for name, value in os.environ.items() if not name.startswith("FLASHSTOCK_")},
+    own = {
         "FLASHSTOCK_REDIS_URL": valkey.url,
         "FLASHSTOCK_DATABASE_URL": database_url,
         "FLASHSTOCK_DATA_DIR": str(directory / "data"),
+        **(settings or {}),
+    }
+    with _serve(options, directory, own, with_writer=with_writer) as running_service:
+        yield running_service
+
+
+@contextmanager
+def embedded_service(options: Options, directory: Path, data: Path) -> Iterator[Service]:
+    """``flashstock serve`` with its own Valkey and SQLite in ``data``, ready for requests."""
+    own = {"FLASHSTOCK_DATA_DIR": str(data), "FLASHSTOCK_BACKLOG_EVENTS_MAX": "50000000"}
+    with _serve(options, directory, own, with_writer=True) as running_service:
+        yield running_service
+
+
+@contextmanager
+def _serve(
+    options: Options, directory: Path, settings: dict[str, str], *, with_writer: bool
+) -> Iterator[Service]:
+    api_key = f"bench-{secrets.token_hex(16)}"
+    ready_file = directory / f"ready-{secrets.token_hex(4)}.json"
+    environment = {
+        # What else is set would make this run another system than the next one.
+        **{name: value for name, value in os.environ.items() if not name.startswith("FLASHSTOCK_")},
         "FLASHSTOCK_ADMIN_KEY": api_key,
         "FLASHSTOCK_HTTP_SERVER": options.server,
         "FLASHSTOCK_WORKERS": str(options.workers),
         "FLASHSTOCK_PORT": "0",
         "FLASHSTOCK_LOG_LEVEL": "warning",
-        **patience,
-        **(settings or {}),
+        **(PATIENT if options.smoke else {}),
+        **settings,
     }
     arguments = [sys.executable, "-m", "flashstock", "serve", "--ready-file", str(ready_file)]
     if not with_writer:
         arguments.append("--no-writer")
     with running("serve", arguments, directory, environment) as child:
-        child.wait_until(ready_file.is_file)
+        child.wait_until(ready_file.is_file, READY_TIMEOUT_SECONDS)
         told = json.loads(ready_file.read_text(encoding="utf-8"))
         headers = {"Authorization": f"Bearer {api_key}"}
         with httpx.Client(base_url=told["url"], headers=headers, timeout=30.0) as client:
