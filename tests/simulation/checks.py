@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 
 from flashstock.model import events
 from flashstock.model.fold import Changes, FoldViolation, fold
+from flashstock.model.ids import digest_of
 from flashstock.model.rules import PoolCounters
 from flashstock.model.states import ReservationState
 from tests.simulation.redis_data import DataSet
-from tests.simulation.sql import TAKES_UNITS, pool_sums, units_by_buyer
+from tests.simulation.sql_reads import TAKES_UNITS, pool_sums, units_by_buyer
 from tests.simulation.sql_tables import Tables
 
 Violated = Callable[[str], None]
@@ -178,5 +179,28 @@ def check_stores_agree(tables: Tables, data: DataSet, shards: int, violated: Vio
                 for row in tables.reservations.values()
                 if row.pool == name and row.state is ReservationState.HELD
             }
+            _check_memory(tables, data, tag, name, violated)
             if not held <= waiting[name]:
                 violated(f"{sorted(held - waiting[name])} of {name} would never expire")
+
+
+def _check_memory(tables: Tables, data: DataSet, tag: bytes, pool: str, violated: Violated) -> None:
+    """Within the retention time Redis remembers every key, payment and command of the pool."""
+    records = data.values.get(tag + b":reservations", {})
+    rows = [row for row in tables.reservations.values() if row.pool == pool]
+    missing = [row.id for row in rows if row.id.partition("~")[2].encode() not in records]
+    if missing:
+        violated(f"{missing} are in SQL and forgotten in Redis")
+    for row in rows:
+        if row.payment_ref is None:
+            continue
+        owner = data.values.get(tag + b":payment:" + digest_of("payment", row.payment_ref).encode())
+        if owner != row.id.encode():
+            violated(f"payment {row.payment_ref} of {row.id} belongs to {owner!r} in Redis")
+    for journal in tables.journal.values():
+        for entry in journal:
+            if entry.pool != pool or entry.kind not in ("adjusted", "returned"):
+                continue
+            command = entry.payload.split("\t")[4 if entry.kind == "adjusted" else 6]
+            if tag + b":command:" + command.encode() not in data.values:
+                violated(f"command {command} of {pool} is forgotten in Redis")

@@ -145,7 +145,12 @@ class Faults:
         old = self._primary
         new = self._stage.new_server()
         new.data = old.data.replayed(self._cut())
+        if self._random.random() < 0.5:
+            # Another machine, another clock.
+            self._stage.server_clock_offset_ms += self._random.choice((-4_000, -300, 900))
         self._switch(old, new)
+        if self._random.random() < 0.4:
+            self._later(0.2 + 3 * self._random.random(), "old_primary_returns")
 
     def old_primary_returns(self) -> None:
         """A server that was replaced is primary once more, with what it had."""

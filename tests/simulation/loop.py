@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import inspect
 from collections.abc import Callable, Coroutine
 from contextvars import Context, ContextVar, copy_context
 from itertools import count
@@ -55,6 +56,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         self.nature = Context()
         """Runs what happens whoever is alive: the network, the servers, the faults."""
         self.steps = 0
+        self._stopped = False
         self.accidents: list[str] = []
         """Exceptions that nobody caught."""
 
@@ -133,6 +135,17 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         if failure is not None:
             self.accidents.append(f"{context.get('message')}: {failure!r}")
 
+    def stop(self) -> None:
+        """End ``run_until`` after this step."""
+        self._stopped = True
+
+    def discard(self) -> None:
+        """Forget what never began; what began is left as a killed process leaves it."""
+        for task in self._tasks:
+            work: Any = task.get_coro()
+            if inspect.getcoroutinestate(work) == inspect.CORO_CREATED:
+                work.close()
+
     def resume(self, process: Process) -> None:
         """Let a paused process go on."""
         process.paused = False
@@ -147,6 +160,8 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         """
         ready, draw = self._ready, self._random.random
         while not awaited.done():
+            if self._stopped:
+                return None
             if not ready:
                 self._advance(limit_s)
                 continue

@@ -24,6 +24,7 @@ from tests.simulation.weather import Weather
 TIMEOUT_S: Final = 1.0
 Command = Sequence[Any]
 Trace = Callable[..., None]
+Bound = tuple[RedisServer, Connection]
 
 
 class RedisNetwork:
@@ -48,23 +49,26 @@ class RedisNetwork:
         assert server is not None
         return server
 
+    def connection(self, process: Process) -> Bound:
+        """The server a process is connected to, and the connection that is open now."""
+        server = self.server(process)
+        return server, server.connection
+
     async def ask(
         self,
         process: Process,
         commands: Sequence[Command],
         *,
-        connection: Connection | None = None,
+        bound: Bound | None = None,
         block_s: float | None = None,
     ) -> list[Any]:
         """Send commands in one packet and wait for the replies; a refusal is a reply, too.
 
         Args:
-            connection: the one it must be; else whichever is open.
+            bound: the server and the connection it must be; else whichever is open.
             block_s: how long a read without result may wait on the server.
         """
-        server = self.server(process)
-        if connection is None:
-            connection = server.connection
+        server, connection = bound or self.connection(process)
         answer: asyncio.Future[list[Any]] = self.loop.create_future()
         request = _Request(self, process, server, connection, commands, answer, block_s)
         request.send()
@@ -276,7 +280,7 @@ class Pipeline:
         self._network = network
         self._process = process
         self._queued: list[Command] = []
-        self._bound: Connection | None = None
+        self._bound: Bound | None = None
         self._at_once = False
 
     async def __aenter__(self) -> Pipeline:
@@ -287,8 +291,8 @@ class Pipeline:
 
     async def watch(self, key: str) -> None:
         """Bind to the connection that is open now."""
-        self._bound = self._network.server(self._process).connection
-        if not self._bound.open:
+        self._bound = self._network.connection(self._process)
+        if not self._bound[1].open:
             raise RedisConnectionError("Connection refused.")
         self._at_once = True
 
@@ -297,7 +301,7 @@ class Pipeline:
 
     async def _now(self, *command: Any) -> Any:
         assert self._at_once
-        replies = await self._network.ask(self._process, [command], connection=self._bound)
+        replies = await self._network.ask(self._process, [command], bound=self._bound)
         return _raised(replies)[0]
 
     async def hget(self, key: str, field: str) -> Any:
@@ -320,9 +324,9 @@ class Pipeline:
 
     async def execute(self) -> list[Any]:
         queued, self._queued = self._queued, []
-        if self._bound is not None and not self._bound.open:
+        if self._bound is not None and not self._bound[1].open:
             raise WatchError("A connection error occurred while watching keys")
-        replies = _raised(await self._network.ask(self._process, queued, connection=self._bound))
+        replies = _raised(await self._network.ask(self._process, queued, bound=self._bound))
         return [
             _typed(as_bytes(command[0]), reply)
             for command, reply in zip(queued, replies, strict=True)

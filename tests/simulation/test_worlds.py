@@ -13,7 +13,7 @@ import pytest
 from tests.simulation.world import simulate
 
 ROOT = Path(__file__).resolve().parents[2]
-SEEDS = 320
+SEEDS = 240
 SLICE = 40
 
 
