@@ -128,7 +128,7 @@ def run_uvicorn(app: Any, listener: socket.socket) -> None:
 
 
 def run_granian(app: Any, listener: socket.socket) -> None:
-    """The same with granian. Exits with ``START_FAILED_STATUS`` where the application can't start."""
+    """The same with granian; exits with ``START_FAILED_STATUS`` if the application can't start."""
     from granian._granian import SocketHolder
     from granian.constants import Interfaces
     from granian.server.embed import Server
