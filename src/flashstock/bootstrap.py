@@ -193,6 +193,7 @@ def build_services(settings: Settings, loaded: Secrets) -> Services:
         keyring=keyring,
         reconciliation=Reconciler(stores.store, stores.queries, stores.proof),
         counters=counters,
+        rebuild=OnDemandRebuild(stores.store, gate, stores.proof),
         start=background.start,
         stop=stop,
     )
