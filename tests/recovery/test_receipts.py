@@ -170,7 +170,7 @@ async def test_a_receipt_proves_nothing_else(valkey_url, database_url):
             counters = (await node.pools.get(pool)).counters
             assert (counters.available, counters.sold) == (5, 0)
         assert await refunds(node) == []
-        # And the payment, claimed in a shard of its own, is not spent: the right one still takes it.
+        # And the payment, claimed in a shard of its own, is not spent: another still takes it.
         held = await node.hold("other", "right")
         await node.reservations.confirm(held, payment, "nonsense does not matter where it is known")
         await settled(node)

@@ -227,7 +227,7 @@ async def test_a_new_data_set_is_read_from_its_beginning(valkey_url, sqlite_url)
     settings = await settings_for(valkey_url, sqlite_url)
     async with opened(settings) as node:
         await node.create("a", 5)
-        first = [await node.hold("a", str(number)) for number in range(3)][0]
+        first, *_ = [await node.hold("a", str(number)) for number in range(3)]
         watch = watch_on(node, reservations_max=1)
         assert (await watch.round())["ok"], "it has read the first hold"
         with raw(valkey_url) as client:
