@@ -18,6 +18,7 @@ from flashstock.service.reservations import Answer
 from tests.simulation.history import History
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.processes import CALLER, ApiProcess, Granted, signed
+from tests.simulation.redis_client import RedisNetwork
 
 PATIENCE_S: Final = 4.0
 TRIES_MAX: Final = 6
@@ -34,6 +35,7 @@ class Town(Protocol):
     random: Random
     history: History
     apis: list[ApiProcess]
+    network: RedisNetwork
 
 
 def draw_pools(random: Random) -> dict[str, tuple[PoolRules, int]]:
@@ -138,7 +140,7 @@ class Customer(Caller):
             try:
                 return await api.reserve(key, pool, self._name, quantity)
             except errors.FlashstockError as refusal:
-                if granted_before and not self._may_be_news(refusal):
+                if granted_before and not self._may_be_news(api, refusal):
                     self._history.refused_again(reservation_id, refusal)
                 raise
 
@@ -149,9 +151,14 @@ class Customer(Caller):
         outcome = await self._insist(verb, leaving)
         return outcome if isinstance(outcome, Granted) else None
 
-    def _may_be_news(self, refusal: errors.FlashstockError) -> bool:
-        """Another process may say "sold out" from memory for a moment after this one granted."""
-        return isinstance(refusal, errors.SoldOut) and len(self._town.apis) > 1
+    def _may_be_news(self, api: ApiProcess, refusal: errors.FlashstockError) -> bool:
+        """Refusals wait for nobody, so a process can be behind with one.
+
+        It may say "sold out" from memory for a moment after another process granted; and while
+        it is cut off with an old primary, it refuses what that one does not know.
+        """
+        cut_off = api.process.name in self._town.network.routes
+        return cut_off or (isinstance(refusal, errors.SoldOut) and len(self._town.apis) > 1)
 
     async def cart(self, key: str) -> list[Granted]:
         """Reserve one unit of every pool, or nothing."""
