@@ -15,7 +15,15 @@ from tests.tidy.sources import ROOT
 
 README = (scripts.DIRECTORY / "README.md").read_text(encoding="utf-8")
 PROVED_IN = ("lua", "contract/hotpath")
-ALLOWED_OUT_OF_MEMORY = {"cancel", "claim_payment", "confirm", "expire", "reclaim", "takeover"}
+ALLOWED_OUT_OF_MEMORY = {
+    "cancel",
+    "claim_payment",
+    "confirm",
+    "expire",
+    "reclaim",
+    "restore",
+    "takeover",
+}
 """What must work when Redis is full: whatever ends a hold or a sale's doubt, and recovery."""
 KEY_EXPRESSION = re.compile(r"KEYS\[[^]]+\]|keys\.\w+|line\.\w+|\w+_key|waiting")
 """How a key is named in a body: it came in KEYS, or in a table or parameter made of KEYS."""

@@ -79,7 +79,7 @@ class Rebuilder:
         writes.put("HSET", keys.shard_meta(shard), "seq", -1)
         await writes.flush()
         await self._clear(shard, writes)
-        await self._pools(shard, seq, writes)
+        decided_at_ms = await self._pools(shard, seq, writes)
         await lease.renew()
         since_ms = self._clock() - self._retention_ms
         after = ""
@@ -90,7 +90,8 @@ class Rebuilder:
             await lease.renew()
         await self._commands(shard, since_ms, writes)
         orders = await self._queries.max_order_index(shard)
-        meta = {"seq": seq, "clock_ms": self._clock(), "orders": orders}
+        # Time goes on where the last decision left it, whatever this machine's clock says.
+        meta = {"seq": seq, "clock_ms": decided_at_ms, "orders": orders}
         writes.put("HSET", keys.shard_meta(shard), *_flat(meta))
         await writes.flush()
 
@@ -117,8 +118,9 @@ class Rebuilder:
             if cursor == 0:
                 return
 
-    async def _pools(self, shard: int, seq: int, writes: FencedWrites) -> None:
-        after = ""
+    async def _pools(self, shard: int, seq: int, writes: FencedWrites) -> int:
+        """Write every pool; the time of the shard's last decision, which some pool has seen."""
+        after, decided_at_ms = "", 0
         while pools := await self._queries.pools(after, PAGE, shard=shard):
             for pool in pools:
                 fields = pool_fields(pool.rules, pool.counters, grants=seq)
@@ -126,8 +128,10 @@ class Rebuilder:
                 if pool.rules.waves:
                     writes.put("ZADD", keys.due(shard), pool.rules.waves[0].at_ms, pool.id)
                 await self._buyers(shard, pool.id, writes)
+                decided_at_ms = max(decided_at_ms, pool.updated_at_ms)
             await writes.flush()
             after = pools[-1].id
+        return decided_at_ms
 
     async def _buyers(self, shard: int, pool: str, writes: FencedWrites) -> None:
         after = ""
