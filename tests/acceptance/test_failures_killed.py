@@ -60,19 +60,19 @@ async def is_consistent(service: Service, crowd: Crowd) -> None:
     """Both columns of the table: what buyers saw, and what is guaranteed."""
     await crowd.settle()
     with service.client() as client:
-        report = eventually(
-            lambda: _quiet(client.get("/v1/ops/reconciliation").json()), "the log is applied"
-        )
+        report: dict[str, object] = {}
+
+        def quiet() -> bool:
+            report.update(client.get("/v1/ops/reconciliation").json())
+            return report.get("lag_events") == 0
+
+        eventually(quiet, "the log is applied")
         assert report["ok"], report
         for pool in crowd.pools:
             assert client.get(f"/v1/pools/{pool}").json()["state"] == "open"
     books = await read_books(service.running["database_url"])
     check_answers(books, crowd.wishes)
     check_books(books)
-
-
-def _quiet(report: dict[str, object]) -> dict[str, object] | None:
-    return report if report.get("lag_events") == 0 else None
 
 
 @pytest.mark.parametrize("what", ["worker", "writer", "valkey"])

@@ -7,6 +7,7 @@ answer was lost, or was a 503, stays open and is asked again with the same key.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
@@ -103,8 +104,15 @@ class Crowd:
     async def has_been_granted(self, more: int) -> None:
         """Wait until so many more wishes were granted: the service goes on."""
         wanted = self.granted + more
+        await self._until(lambda: self.granted >= wanted)
+
+    async def has_been_unanswered(self, total: int) -> None:
+        """Wait until so many questions had no answer: the fault is felt."""
+        await self._until(lambda: self.unanswered >= total)
+
+    async def _until(self, look: Callable[[], bool]) -> None:
         async with asyncio.timeout(PATIENCE_S):
-            while self.granted < wanted:
+            while not look():
                 self._raise_failures()
                 await asyncio.sleep(0.01)
 
