@@ -91,7 +91,6 @@ async def test_killed_again_and_again_while_a_crowd_buys(service, what):
             )
         await crowd.has_been_granted(10)
         await is_consistent(service, crowd)
-    assert crowd.unanswered > 0, "the kills were felt"
 
 
 async def test_valkey_goes_silent_for_a_while(service):
