@@ -1,7 +1,7 @@
 """One connection, many calls in flight.
 
 redis-py gives each call a connection of its own and packs commands in Python: fair for a cache,
-but on the hot path that is most of what a script call costs the caller (docs/performance.md).
+but on the hot path that is most of what a script call costs the caller.
 Connecting, authenticating, TLS and parsing stay redis-py's; only the queue of answers is ours.
 """
 
