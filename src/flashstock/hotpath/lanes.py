@@ -18,6 +18,7 @@ from flashstock.hotpath.scripts import Verdict
 
 HELD: Final = int(Verdict.HELD)
 REPLAYED: Final = int(Verdict.REPLAYED)
+SOLD_OUT: Final = int(Verdict.SOLD_OUT)
 CALLS_MAX: Final = 32
 """Batches sent at once, when that many wait. A turn of an overloaded event loop takes hundreds of
 milliseconds: with one batch a turn the lane would starve while refusals take the time."""
@@ -56,7 +57,50 @@ class Verdicted(NamedTuple):
 Observer = Callable[[int, float], None]
 """Told of every script call: how many requests it decided, and in how many seconds."""
 
-Pending = tuple[str, str, int, "asyncio.Future[Verdicted]"]
+
+class Asking(Protocol):
+    """One request in a lane. Exactly one of the two methods is called, once; neither may raise.
+
+    Plain calls, no futures: a future would wake a task, and a task costs as much as all the rest
+    that a lane does for a request.
+    """
+
+    @property
+    def digest(self) -> str: ...
+    @property
+    def buyer(self) -> str: ...
+    @property
+    def quantity(self) -> int: ...
+
+    def decided(self, verdict: int, batch: BatchReply, replay: bytes | None) -> None:
+        """The verdict, the batch it came in, and the packed record where it is REPLAYED."""
+
+    def failed(self, failure: Exception) -> None:
+        """Nobody knows what was decided; the same key finds out."""
+
+
+Outcome = tuple[Asking, int, bytes | None]
+"""Who asked, the verdict, and the packed record where it is REPLAYED."""
+
+
+class AskingForFuture:
+    """An ``Asking`` that resolves a future, for who would rather wait."""
+
+    __slots__ = ("buyer", "digest", "future", "quantity")
+
+    def __init__(self, digest: str, buyer: str, quantity: int) -> None:
+        self.digest = digest
+        self.buyer = buyer
+        self.quantity = quantity
+        self.future: asyncio.Future[Verdicted] = asyncio.get_running_loop().create_future()
+
+    def decided(self, verdict: int, batch: BatchReply, replay: bytes | None) -> None:
+        if not self.future.done():
+            self.future.set_result(Verdicted(verdict, batch, replay))
+
+    def failed(self, failure: Exception) -> None:
+        if not self.future.done():
+            self.future.set_exception(failure)
 
 
 class Lane:
@@ -107,7 +151,7 @@ class Lane:
         self._stale_s = sold_out_stale_ms / 1000
         self._clock = clock
         self._observe = observe
-        self._pending: list[Pending] = []
+        self._pending: list[Asking] = []
         self._flushing: asyncio.Task[None] | None = None
         self._sold_out: BatchReply | None = None
         self._sold_out_until = 0.0
@@ -132,10 +176,10 @@ class Lane:
             return None
         return None if digest.encode() in self._known else self._sold_out
 
-    def submit(self, digest: str, buyer: str, quantity: int) -> asyncio.Future[Verdicted]:
-        """Queue one request; the future resolves to its verdict or raises what the store raised.
+    def ask(self, asking: Asking) -> None:
+        """Queue one request.
 
-        A HELD or REPLAYED verdict of a ``ledger`` pool resolves once it is committed in SQL.
+        A HELD or REPLAYED verdict of a ``ledger`` pool is told once it is committed in SQL.
 
         Raises:
             Overloaded: the lane is full, or the writer is too far behind; nothing was queued.
@@ -145,86 +189,83 @@ class Lane:
             raise Overloaded
         if self._last_seq - self._applied.applied(self._shard) > self._backlog_max:
             raise Overloaded("the ledger is too far behind; retry with the same key")
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Verdicted] = loop.create_future()
-        pending.append((digest, buyer, quantity, future))
+        pending.append(asking)
         if self._flushing is None:
             # A task of its own: a client that hangs up must not cancel others' decisions.
-            self._flushing = loop.create_task(self._flush())
-        return future
+            self._flushing = asyncio.get_running_loop().create_task(self._flush())
+
+    def submit(self, digest: str, buyer: str, quantity: int) -> asyncio.Future[Verdicted]:
+        """``ask``, with a future for the answer."""
+        asking = AskingForFuture(digest, buyer, quantity)
+        self.ask(asking)
+        return asking.future
 
     async def _flush(self) -> None:
         try:
             while self._pending:
-                batches = self._take()
-                try:
-                    await self._decide_in_order(batches)
-                except Exception as failure:  # noqa: BLE001 (handed on: nobody waits for ever)
-                    for batch in batches:
-                        _fail(batch, failure)
+                last = await self._decide_in_order(self._take())
+                if last is not None and last.available == 0:
+                    await self._remember_sold_out(last)
         finally:
             self._flushing = None
 
-    def _take(self) -> list[list[Pending]]:
+    def _take(self) -> list[list[Asking]]:
         size = self._batch_max
         waiting = self._pending[: size * CALLS_MAX]
         del self._pending[: size * CALLS_MAX]
         return [waiting[start : start + size] for start in range(0, len(waiting), size)]
 
-    async def _decide_in_order(self, batches: list[list[Pending]]) -> None:
+    async def _decide_in_order(self, batches: list[list[Asking]]) -> BatchReply | None:
+        """The last batch's reply; ``None`` where that one failed."""
         if len(batches) == 1:
-            last = await self._decide(batches[0])
-        else:
-            # Sent in this order. Each one's failure is its own.
-            calls = [self._decide(batch) for batch in batches]
-            replies = await asyncio.gather(*calls, return_exceptions=True)
-            for batch, reply in zip(batches, replies, strict=True):
-                if isinstance(reply, Exception):
-                    _fail(batch, reply)
-            if isinstance(replies[-1], BaseException):
-                return
-            last = replies[-1]
-        if last.available == 0:
-            await self._remember_sold_out(last)
+            return await self._decide(batches[0])
+        # Sent in this order. Each one's failure is its own.
+        replies = await asyncio.gather(*(self._decide(batch) for batch in batches))
+        return replies[-1]
 
-    async def _decide(self, batch: list[Pending]) -> BatchReply:
-        digests = [item[0] for item in batch]
-        buyers = [item[1] for item in batch]
-        quantities = [item[2] for item in batch]
+    async def _decide(self, batch: list[Asking]) -> BatchReply | None:
+        digests = [asking.digest for asking in batch]
+        buyers = [asking.buyer for asking in batch]
+        quantities = [asking.quantity for asking in batch]
         asked_at = self._clock()
-        reply = await self._store.reserve(
-            self._pool, sum(quantities), digests, buyers, [str(q) for q in quantities]
-        )
+        try:
+            reply = await self._store.reserve(
+                self._pool, sum(quantities), digests, buyers, [str(q) for q in quantities]
+            )
+            outcomes = _outcomes(batch, reply)
+        except Exception as failure:  # noqa: BLE001 (handed on: nobody waits for ever)
+            for asking in batch:
+                asking.failed(failure)
+            return None
         self._observe(len(batch), self._clock() - asked_at)
         self.batches += 1
         self._last_seq = reply.seq
         # What was remembered knows nothing of what this batch was granted.
         self._sold_out = None
         if reply.fast:
-            _resolve(batch, reply)
+            _tell(outcomes, reply)
         else:
-            self._resolve_when_applied(batch, reply)
+            self._tell_when_applied(outcomes, reply)
         return reply
 
-    def _resolve_when_applied(self, batch: list[Pending], reply: BatchReply) -> None:
+    def _tell_when_applied(self, outcomes: list[Outcome], reply: BatchReply) -> None:
         """Refusals are answered now; what must be durable waits for the writer, off the lane."""
-        durable = [index for index, digit in enumerate(reply.verdicts) if digit - 48 <= REPLAYED]
-        if not durable:
-            _resolve(batch, reply)
-            return
-        if len(durable) < len(batch):
-            _resolve(batch, reply, refused_only=True)
-        task = asyncio.get_running_loop().create_task(self._await_commit(batch, reply))
-        _BACKGROUND.add(task)
-        task.add_done_callback(_BACKGROUND.discard)
+        durable = [outcome for outcome in outcomes if outcome[1] <= REPLAYED]
+        if len(durable) < len(outcomes):
+            _tell([outcome for outcome in outcomes if outcome[1] > REPLAYED], reply)
+        if durable:
+            task = asyncio.get_running_loop().create_task(self._await_commit(durable, reply))
+            _BACKGROUND.add(task)
+            task.add_done_callback(_BACKGROUND.discard)
 
-    async def _await_commit(self, batch: list[Pending], reply: BatchReply) -> None:
+    async def _await_commit(self, durable: list[Outcome], reply: BatchReply) -> None:
         try:
             await self._applied.wait(self._shard, reply.generation, reply.seq)
         except FlashstockError as failure:
-            _fail(batch, failure)
+            for asking, _, _ in durable:
+                asking.failed(failure)
         else:
-            _resolve(batch, reply)
+            _tell(durable, reply)
 
     async def _remember_sold_out(self, reply: BatchReply) -> None:
         heard_at = self._clock()
@@ -232,7 +273,7 @@ class Lane:
         if self._known_at != grants:
             try:
                 known = await self._store.known(self._pool, KNOWN_DIGESTS_MAX)
-            except FlashstockError:
+            except Exception:  # noqa: BLE001 (not to remember is always right: the store is asked)
                 return
             if known is None:
                 # Too many to remember, and it stays so: don't read them again for every batch.
@@ -254,21 +295,17 @@ _BACKGROUND: Final[set[asyncio.Task[None]]] = set()
 """asyncio keeps weak references to tasks only; these wait for a commit."""
 
 
-def _resolve(batch: list[Pending], reply: BatchReply, *, refused_only: bool = False) -> None:
+def _outcomes(batch: list[Asking], reply: BatchReply) -> list[Outcome]:
     replays = iter(reply.replays)
-    for item, digit in zip(batch, reply.verdicts, strict=True):
-        verdict = digit - 48
-        replay = next(replays) if verdict == REPLAYED else None
-        future = item[3]
-        if future.done() or (refused_only and verdict <= REPLAYED):
-            continue
-        future.set_result(Verdicted(verdict, reply, replay))
+    return [
+        (asking, digit - 48, next(replays) if digit - 48 == REPLAYED else None)
+        for asking, digit in zip(batch, reply.verdicts, strict=True)
+    ]
 
 
-def _fail(batch: list[Pending], failure: Exception) -> None:
-    for item in batch:
-        if not item[3].done():
-            item[3].set_exception(failure)
+def _tell(outcomes: list[Outcome], reply: BatchReply) -> None:
+    for asking, verdict, replay in outcomes:
+        asking.decided(verdict, reply, replay)
 
 
 class Lanes:
@@ -308,6 +345,8 @@ class Lanes:
             clock=clock,
             observe=observe,
         )
+        self.sold_out_from_memory = 0
+        """Refusals that asked nobody."""
         self._lanes: dict[str, Lane] = {}
         self._lanes_max = lanes_max
 
@@ -331,14 +370,20 @@ class Lanes:
         for pool in idle:
             del self._lanes[pool]
 
+    def ask(self, pool: str, asking: Asking) -> None:
+        """Answer from memory, or queue in the pool's lane (see ``Lane.ask``)."""
+        lane = self.lane(pool)
+        remembered = lane.sold_out(asking.digest)
+        if remembered is None:
+            lane.ask(asking)
+        else:
+            self.sold_out_from_memory += 1
+            asking.decided(SOLD_OUT, remembered, None)
+
     def submit(
         self, pool: str, digest: str, buyer: str, quantity: int
     ) -> asyncio.Future[Verdicted]:
-        """Queue one request in its pool's lane (see ``Lane.submit``), or answer from memory."""
-        lane = self.lane(pool)
-        remembered = lane.sold_out(digest)
-        if remembered is None:
-            return lane.submit(digest, buyer, quantity)
-        future: asyncio.Future[Verdicted] = asyncio.get_running_loop().create_future()
-        future.set_result(Verdicted(int(Verdict.SOLD_OUT), remembered, None))
-        return future
+        """``ask``, with a future for the answer."""
+        asking = AskingForFuture(digest, buyer, quantity)
+        self.ask(pool, asking)
+        return asking.future
