@@ -156,7 +156,7 @@ def retention_ms_of(settings: Settings) -> int:
 def build_services(settings: Settings, loaded: Secrets) -> Services:
     """Everything one API process works with."""
     stores = build_stores(settings, loaded.order)
-    applied = AppliedTracker(settings.shard_count, settings.applied_timeout_ms)
+    applied = AppliedTracker(settings.shard_count, settings.applied_timeout_ms, stores.queries)
     gate = build_gate(settings, stores, applied)
     counters = HotCounters()
     lanes = Lanes(

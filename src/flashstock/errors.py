@@ -5,7 +5,7 @@
     │   ├── SoldOut  BuyerLimit  NotStarted  Ended  Paused  NotEligible
     │   ├── ReservationExpired  AlreadyCancelled  AlreadyConfirmed  AlreadyReturned  NotConfirmed
     │   ├── RefundDue  PaymentRefUsed  RefundSettled
-    │   └── PoolExists  InsufficientStock
+    │   └── PoolExists  InsufficientStock  NotRecorded
     ├── NotFound (404)          UnknownPool  UnknownReservation  UnknownRefund  UnknownPath
     ├── Invalid (4xx)           InvalidRequest  IdempotencyMismatch  IdempotencyKeyRequired
     │                           BodyTooLarge  UnsupportedMediaType  WrongMethod
@@ -123,6 +123,13 @@ class PoolExists(Refused):
 class InsufficientStock(Refused):
     code = "insufficient_stock"
     title = "Buyers hold the units that should be taken back"
+
+
+class NotRecorded(Refused):
+    """What Redis decided contradicts SQL, which is the truth: it does not count."""
+
+    code = "not_recorded"
+    title = "The ledger refused to record it, so it does not count"
 
 
 class NotFound(FlashstockError):

@@ -50,7 +50,7 @@ class Node:
         self.settings = settings
         self.stores = bootstrap.build_stores(settings, loaded.order)
         store, queries = self.stores.store, self.stores.queries
-        self.applied = AppliedTracker(settings.shard_count, settings.applied_timeout_ms)
+        self.applied = AppliedTracker(settings.shard_count, settings.applied_timeout_ms, queries)
         self.gate = bootstrap.build_gate(settings, self.stores, self.applied)
         self.lanes = Lanes(
             store,

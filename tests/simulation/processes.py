@@ -90,7 +90,7 @@ class Granted(NamedTuple):
 class Wiring:
     """What every process has: clients of both stores, and the gate."""
 
-    def __init__(self, world: Environment, name: str, applied: AppliedTracker | None) -> None:
+    def __init__(self, world: Environment, name: str, *, answering: bool) -> None:
         parts = world.parts
         self.world = world
         self.process = process = Process(name)
@@ -106,10 +106,16 @@ class Wiring:
         self.queries, self.proof = queries, proof
         self.ledger: Any = parts.ledger(world.database, process, clock)
         self.store = parts.store(self.client, world.shard_count, self.client.execute_command)
+        applied = parts.applied(world.shard_count, APPLIED_TIMEOUT_MS, queries)
+        self.applied = applied
         rebuilder = parts.rebuilder(client, queries, proof, clock, retention_ms=world.retention_ms)
         recoverer = parts.recoverer(self.client, self.ledger, rebuilder, name)
         self.gate = parts.gate(
-            self.store, self.client, recoverer, applied, retention_ms=world.retention_ms
+            self.store,
+            self.client,
+            recoverer,
+            applied if answering else None,
+            retention_ms=world.retention_ms,
         )
         self.store.on_lost = self.gate.lost
 
@@ -172,9 +178,8 @@ class ApiProcess(Wiring):
     """One API worker without its HTTP: the lanes, the services and the background tasks."""
 
     def __init__(self, world: Environment, name: str) -> None:
-        parts = world.parts
-        applied = parts.applied(world.shard_count, APPLIED_TIMEOUT_MS)
-        super().__init__(world, name, applied)
+        super().__init__(world, name, answering=True)
+        parts, applied = world.parts, self.applied
         self.lanes = parts.lanes(
             self.store,
             applied,
@@ -235,7 +240,7 @@ class WriterProcess(Wiring):
     """The writer process: writers, sweeper, pauser."""
 
     def __init__(self, world: Environment, name: str) -> None:
-        super().__init__(world, name, None)
+        super().__init__(world, name, answering=False)
         parts = world.parts
         self._pauser = QuarantinePauser(self.queries, self.store)
         self._writers = [

@@ -152,6 +152,15 @@ class SimulatedQueries(_Reads):
     async def pool_sums(self, shard: int) -> list[PoolSums]:
         return await self._read("pool_sums", lambda t: pool_sums(t, shard))
 
+    async def refused_events(
+        self, shard: int, generation: int, after_seq: int
+    ) -> list[tuple[str, int]]:
+        def work(tables: Tables) -> list[tuple[str, int]]:
+            assert not tables.quarantine, "the world would have been stopped"
+            return []
+
+        return await self._read("refused_events", work)
+
     async def quarantine_unpaused(self) -> list[QuarantinedEvent]:
         return await self._read(
             "quarantine", lambda t: [row for row in t.quarantine if not row.pool_paused]

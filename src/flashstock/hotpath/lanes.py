@@ -13,6 +13,7 @@ from typing import Final, NamedTuple, Protocol
 
 from flashstock.errors import FlashstockError, Overloaded
 from flashstock.hotpath.applied import AppliedTracker
+from flashstock.hotpath.refusals import without_refused
 from flashstock.hotpath.replies import BatchReply
 from flashstock.hotpath.scripts import Verdict
 
@@ -242,7 +243,7 @@ class Lane:
         self._last_seq = reply.seq
         # What was remembered knows nothing of what this batch was granted.
         self._sold_out = None
-        if reply.fast:
+        if reply.fast and not self._applied.any_suspect(self._shard, digests):
             _tell(outcomes, reply)
         else:
             self._tell_when_applied(outcomes, reply)
@@ -261,6 +262,10 @@ class Lane:
     async def _await_commit(self, durable: list[Outcome], reply: BatchReply) -> None:
         try:
             await self._applied.wait(self._shard, reply.generation, reply.seq)
+            if self._applied.has_refusals(self._shard):
+                durable = await without_refused(
+                    self._applied, self._shard, self._pool, durable, reply
+                )
         except FlashstockError as failure:
             for asking, _, _ in durable:
                 asking.failed(failure)

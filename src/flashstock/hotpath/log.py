@@ -124,10 +124,12 @@ class ShardLog:
         """The last sequence number the scripts gave out, or -1 where there is no data set."""
         return (await self.position()).seq
 
-    async def announce(self, generation: int, seq: int) -> None:
-        """Tell every process that SQL has everything up to ``seq``."""
+    async def announce(self, generation: int, seq: int, recorded_after: int) -> None:
+        """Tell every process that SQL has everything up to ``seq``, and refused nothing of what
+        comes after ``recorded_after``. Of what is before it the hearer may know, or ask SQL.
+        """
         with translated_failures():
-            await self._client.publish(self._channel, f"{generation} {seq}")
+            await self._client.publish(self._channel, f"{generation} {seq} {recorded_after}")
 
     async def trim(self, oldest_id: str) -> None:
         """Drop entries older than ``oldest_id``; only ever called for what SQL has."""
@@ -147,9 +149,9 @@ class ShardLog:
 
 
 async def follow_announcements(
-    client: Redis, shard_count: int, announce: Callable[[int, str, int], None]
+    client: Redis, shard_count: int, announce: Callable[[int, str, int, int], None]
 ) -> None:
-    """Call ``announce(shard, generation, seq)`` for every announcement, until cancelled.
+    """Call ``announce(shard, generation, seq, recorded_after)`` for every one, until cancelled.
 
     A missed message does no harm: the next one covers it, and waiters also poll the cursor.
     Raises ``Unavailable`` when the connection is lost; the caller subscribes again.
@@ -159,5 +161,5 @@ async def follow_announcements(
         async with client.pubsub(ignore_subscribe_messages=True) as subscription:
             await subscription.subscribe(*channels)
             async for message in subscription.listen():
-                generation, seq = message["data"].split()
-                announce(channels[message["channel"]], generation.decode(), int(seq))
+                generation, *seqs = message["data"].split()
+                announce(channels[message["channel"]], generation.decode(), *map(int, seqs))

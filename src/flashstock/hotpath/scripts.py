@@ -155,6 +155,13 @@ class RepairStatus(IntEnum):
     UNKNOWN_POOL = -2
 
 
+class RetractStatus(IntEnum):
+    RETRACTED = 0
+    GONE = 1
+    SOLD = 2
+    FENCED = -1
+
+
 class RestoreStatus(IntEnum):
     OK = 0
     FENCED = -1
@@ -181,6 +188,7 @@ STATUSES: Final[dict[str, type[IntEnum]]] = {
     "known": KnownStatus,
     "claim_payment": ClaimPaymentStatus,
     "repair": RepairStatus,
+    "retract": RetractStatus,
     "restore": RestoreStatus,
     "takeover": TakeoverStatus,
 }

@@ -23,6 +23,7 @@ from flashstock.hotpath.scripts import (
     KnownStatus,
     RepairStatus,
     ReserveStatus,
+    RetractStatus,
     ScriptSet,
     build_keys,
 )
@@ -209,6 +210,14 @@ class HotStore:
         return replies.reservation_reply(
             *await self._call_pool("return_sale", target.pool, arguments, command_digest)
         )
+
+    async def retract(
+        self, target: ReservationId, generation: int, seq: int, older: str
+    ) -> RetractStatus:
+        """Take back the hold that event ``seq`` granted; ``older`` is the record it stood over."""
+        arguments = [target.digest, generation, seq, older]
+        _, reply = await self._call_pool("retract", target.pool, arguments)
+        return RetractStatus(reply[0])
 
     async def expire(self, pool_id: str, batch_max: int) -> tuple[int, int]:
         """Do what time alone decides in one pool: (units released, next moment in ms or 0)."""

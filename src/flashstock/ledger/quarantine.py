@@ -1,18 +1,24 @@
-"""Set aside the events that contradict SQL, apply the others, in order, within one transaction."""
+"""Set aside the events that contradict SQL, apply the others, in order, within one transaction.
+
+A hold whose reservation has long ended is set aside too, but is nobody's mistake: its key was used
+again after Redis had forgotten it. The reservation stays what it is, and the pool goes on selling.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, Final
 
-from sqlalchemy import insert, update
+from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flashstock.ledger.batch import Step, single_events, storable
 from flashstock.ledger.failures import driver_error, is_violation
-from flashstock.ledger.tables import pools, quarantine
-from flashstock.model.events import MalformedEntry
-from flashstock.model.states import PoolState
+from flashstock.ledger.tables import pools, quarantine, reservations
+from flashstock.model.events import Extended, Held, MalformedEntry, Released
+from flashstock.model.ids import ReservationId
+from flashstock.model.states import PoolState, ReservationState
+from flashstock.model.subjects import subject_of
 
 ERROR_LENGTH_MAX: Final = 1_000
 
@@ -27,7 +33,7 @@ async def change_all_but_violations(
 
     Runs are halved until the culprits stand alone: about ``2 k log2 n`` attempts for k culprits
     among n events, each in a savepoint. A culprit's followers (a payment of a hold that was
-    refused) are culprits themselves. The pool of a culprit is paused.
+    refused) are culprits themselves. The pool of a culprit is paused, unless a key was used again.
 
     Returns:
         The seqs that went to quarantine, in order.
@@ -37,6 +43,8 @@ async def change_all_but_violations(
     """
     singles = single_events(steps)
     rows: list[dict[str, Any]] = []
+    reused: set[str] = set()
+    paused: set[str] = set()
     runs = [(0, len(singles))]
     while runs:
         start, end = runs.pop()
@@ -47,14 +55,50 @@ async def change_all_but_violations(
             if not is_violation(error):
                 raise
             if end - start == 1:
-                rows.append(_row(singles[start], error, now_ms))
+                step = singles[start]
+                rows.append(_row(step, error, now_ms))
+                reservation_id = await _reservation_of_reused_key(connection, step, reused)
+                if reservation_id is None:
+                    paused.add(step.pool)
+                else:
+                    rows[-1]["reused_reservation_id"] = reservation_id
+                    reused.add(reservation_id)
             else:
                 middle = (start + end) // 2
                 runs += [(middle, end), (start, middle)]
     if rows:
         await connection.execute(insert(quarantine), rows)
-        await _pause(connection, {row["pool"] for row in rows}, now_ms)
+    if paused:
+        await _pause(connection, paused, now_ms)
     return tuple(row["seq"] for row in rows)
+
+
+async def _reservation_of_reused_key(
+    connection: AsyncConnection, step: Step, reused: Collection[str]
+) -> str | None:
+    """The reservation that is over, where this is a second hold of it or that one's unpaid end.
+
+    Args:
+        reused: what was found in this transaction already.
+    """
+    if not isinstance(step.event, Held | Released | Extended):
+        return None
+    reservation_id = str(ReservationId(step.pool, subject_of(step.event)))
+    if reservation_id in reused:
+        return reservation_id
+    if isinstance(step.event, Held):
+        statement = select(reservations.c.id).where(
+            reservations.c.id == reservation_id,
+            reservations.c.state != ReservationState.HELD.value,
+            # Redis never forgets a record before its deadline.
+            reservations.c.deadline_ms < step.event.at_ms,
+        )
+    else:
+        statement = select(quarantine.c.id).where(
+            quarantine.c.reused_reservation_id == reservation_id
+        )
+    found = (await connection.execute(statement)).first()
+    return None if found is None else reservation_id
 
 
 def _row(step: Step, error: BaseException, now_ms: int) -> dict[str, Any]:
@@ -68,6 +112,7 @@ def _row(step: Step, error: BaseException, now_ms: int) -> dict[str, Any]:
         "error": storable(_reason(error))[:ERROR_LENGTH_MAX],
         "recorded_at_ms": now_ms,
         "pool_paused": False,
+        "reused_reservation_id": None,
     }
 
 

@@ -7,8 +7,7 @@ the first). Every method raises ``LedgerUnavailable`` where the database did not
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable
 
 from sqlalchemy import not_, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -16,31 +15,28 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from flashstock.ledger.engine import insert_if_absent, writing
 from flashstock.ledger.journal_queries import JournalQueries
 from flashstock.ledger.pool_queries import PoolQueries
+from flashstock.ledger.quarantine_queries import QuarantineQueries
 from flashstock.ledger.reservation_queries import ReservationQueries
 from flashstock.ledger.stored import (
     ApiKey,
     CursorStatus,
-    QuarantinedEvent,
     StoredRefund,
 )
 from flashstock.ledger.tables import (
     api_keys,
     cursors,
-    quarantine,
     refunds,
     reservations,
     settings,
 )
 from flashstock.model.records import ReservationRecord
 
-UNPAUSED_MAX: Final = 1_000
-
 
 def wall_clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-class Queries(PoolQueries, ReservationQueries, JournalQueries):
+class Queries(PoolQueries, ReservationQueries, JournalQueries, QuarantineQueries):
     """The reading side of SQL.
 
     Args:
@@ -102,24 +98,6 @@ class Queries(PoolQueries, ReservationQueries, JournalQueries):
         }
         async with writing(self._engine) as connection:
             await connection.execute(insert_if_absent(self._engine, refunds).values(row))
-
-    async def quarantined(self, after: int, limit: int) -> list[QuarantinedEvent]:
-        """Events that contradicted SQL, by id, whether they were dealt with or not."""
-        statement = select(quarantine).where(quarantine.c.id > after).order_by(quarantine.c.id)
-        rows = await self._all(statement.limit(limit))
-        return [QuarantinedEvent(**row._asdict()) for row in rows]
-
-    async def quarantine_unpaused(self) -> list[QuarantinedEvent]:
-        """Those whose pool still sells in Redis; the oldest, if there are very many."""
-        statement = select(quarantine).where(quarantine.c.pool_paused.is_(False))
-        rows = await self._all(statement.order_by(quarantine.c.id).limit(UNPAUSED_MAX))
-        return [QuarantinedEvent(**row._asdict()) for row in rows]
-
-    async def mark_quarantine_paused(self, ids: Sequence[int]) -> None:
-        """Note that the pools of these are paused in Redis."""
-        statement = update(quarantine).where(quarantine.c.id.in_(ids)).values(pool_paused=True)
-        async with writing(self._engine) as connection:
-            await connection.execute(statement)
 
     async def setting(self, name: str) -> str | None:
         row = await self._first(select(settings.c.value).where(settings.c.name == name))

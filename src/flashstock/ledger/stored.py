@@ -110,7 +110,10 @@ class CursorStatus:
 
 @dataclass(frozen=True, slots=True)
 class QuarantinedEvent:
-    """``pool_paused``: the pool is paused in Redis as well (in SQL it is from the first)."""
+    """``pool_paused``: the pool is paused in Redis as well (in SQL it is from the first).
+
+    ``reused_reservation_id``: nothing is paused, but the key of this reservation was used again.
+    """
 
     id: int
     shard: int
@@ -123,6 +126,7 @@ class QuarantinedEvent:
     recorded_at_ms: int
     pool_paused: bool
     resolved_at_ms: int | None
+    reused_reservation_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

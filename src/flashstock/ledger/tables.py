@@ -208,6 +208,7 @@ quarantine: Final = Table(
     Column("recorded_at_ms", BigInteger, nullable=False),
     Column("pool_paused", Boolean, nullable=False),
     Column("resolved_at_ms", BigInteger),
+    Column("reused_reservation_id", _identifier()),
 )
 
 api_keys: Final = Table(

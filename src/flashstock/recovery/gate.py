@@ -144,6 +144,7 @@ class Gate:
             await self._recoverer.finish(shard, cursor)
         if self._applied is not None:
             self._applied.open_shard(shard, str(cursor.generation), cursor.seq)
+            await self._applied.settle(shard)
         self._store.open_shard(shard, self._scripts(cursor))
         return cursor
 

@@ -88,6 +88,10 @@ class CartService:
                 raise _refusal(shard_lines, replies[shard])
         for shard, reply in replies.items():
             await self._applied.wait(shard, reply.generation, reply.seq)
+            for line, decided in zip(shards[shard], reply.lines, strict=True):
+                if decided.record is not None:
+                    target = str(ReservationId(line.pool, line.digest))
+                    await self._applied.check_known(shard, target, decided.record)
         return self._answer(cart_id, buyer, shards, replies, list(wanted))
 
     async def _give_back(

@@ -65,7 +65,7 @@ class LostHolds:
             raise errors.PaymentRefUsed(payment_ref=payment_ref)
         shard = self._store.shard_of(target.pool)
         # A refund is a promise too: also a refusal waits until it is on record.
-        await self._applied.wait(shard, reply.generation, reply.seq)
+        await self._applied.recorded(shard, reply.generation, reply.seq, target.digest)
         if status is ReclaimStatus.REFUND_DUE:
             raise errors.RefundDue(reservation=str(target))
         return reply

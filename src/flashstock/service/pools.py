@@ -9,6 +9,7 @@ from flashstock.errors import (
     IdempotencyMismatch,
     InsufficientStock,
     InvalidRequest,
+    NotRecorded,
     PoolExists,
 )
 from flashstock.hotpath.applied import AppliedTracker
@@ -73,7 +74,10 @@ class PoolService:
             raise IdempotencyMismatch("this Idempotency-Key made another adjustment")
         if status is AdjustStatus.TOO_LARGE:
             raise InvalidRequest(f"a pool holds at most {POOL_QUANTITY_MAX} units")
-        await self._applied.wait(self._store.shard_of(pool), generation, seq)
+        shard = self._store.shard_of(pool)
+        await self._applied.recorded(shard, generation, seq, command)
+        if status is AdjustStatus.REPLAYED and self._applied.is_suspect(shard, command):
+            raise NotRecorded(pool=pool)
         return await self.get(pool), status is AdjustStatus.REPLAYED
 
     async def set_state(self, pool: str, state: PoolState) -> PoolView:
@@ -90,7 +94,7 @@ class PoolService:
 
     async def _committed(self, snapshot: PoolSnapshot) -> None:
         shard = self._store.shard_of(snapshot.pool)
-        await self._applied.wait(shard, snapshot.generation, snapshot.seq)
+        await self._applied.recorded(shard, snapshot.generation, snapshot.seq, snapshot.pool)
 
 
 def _same_rules(stored: PoolRules, asked: PoolRules) -> bool:

@@ -77,6 +77,7 @@ _ENDED_REFUSALS: Final[dict[ReservationState, Refusal]] = {
     ReservationState.REVOKED: errors.AlreadyCancelled,
     ReservationState.EXPIRED: errors.ReservationExpired,
 }
+_REFUNDED: Final = (ConfirmStatus.REFUND_DUE, ConfirmStatus.ALREADY_CANCELLED)
 _CANCELLED: Final = (ReservationState.CANCELLED, ReservationState.REVOKED)
 
 
@@ -153,7 +154,10 @@ class ReservationService:
         if elsewhere and status is ConfirmStatus.ALREADY_CONFIRMED:
             await self._store.claim_payment(payment_ref, target, release=True)
         # A refund is a promise too: also a refusal waits until it is on record.
-        await self._applied.wait(shard, reply.generation, reply.seq)
+        await self._recorded(target, reply)
+        suspect = status in _REFUNDED and self._applied.is_suspect(shard, target.digest)
+        if suspect and not await self._book.has_refund(payment_ref):
+            raise errors.NotRecorded(reservation=str(target))
         return self._answer(
             target, reply, CONFIRM_REFUSALS.get(status), status is ConfirmStatus.REPLAYED
         )
@@ -212,9 +216,15 @@ class ReservationService:
         replayed: bool,
     ) -> Answer:
         if refusal is None:
-            shard = self._store.shard_of(target.pool)
-            await self._applied.wait(shard, reply.generation, reply.seq)
+            await self._recorded(target, reply)
         return self._answer(target, reply, refusal, replayed)
+
+    async def _recorded(self, target: ReservationId, reply: ReservationReply) -> None:
+        """Wait until what was decided, now or before, is in SQL; ``NotRecorded``: it never is."""
+        shard = self._store.shard_of(target.pool)
+        await self._applied.recorded(shard, reply.generation, reply.seq, target.digest)
+        if reply.record is not None:
+            await self._applied.check_known(shard, str(target), reply.record)
 
     def _answer(
         self,

@@ -118,7 +118,7 @@ class ShardWriter:
         self._applied_ids.clear()
         # Stream ids are only a hint where to start: after a failover they may run backwards.
         after = cursor.log_id or LOG_START
-        await self._log.announce(cursor.generation, cursor.seq)
+        await self._log.announce(cursor.generation, cursor.seq, cursor.seq)
         while True:
             block_ms = None if self._stopping else BLOCK_MS
             entries = await self._log.read(after, entries_max=READ_ENTRIES_MAX, block_ms=block_ms)
@@ -157,8 +157,9 @@ class ShardWriter:
             self.events_applied += applied.cursor.seq - cursor.seq
             self.transactions += 1
             self._delay_s = RETRY_DELAY_MIN_S
+            recorded_after = applied.cursor.seq if applied.quarantined else cursor.seq
             cursor = self._cursor = applied.cursor
-            await self._log.announce(cursor.generation, cursor.seq)
+            await self._log.announce(cursor.generation, cursor.seq, recorded_after)
             if applied.quarantined:
                 logger.error("shard %d: quarantined seq %s", self._shard, applied.quarantined)
                 await self._on_quarantine()
