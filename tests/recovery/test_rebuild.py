@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import pytest
+
+from flashstock import bootstrap
 from tests.recovery.dump import ShardDump, dump
 from tests.recovery.node import Node, opened, raw, settings_for
 from tests.recovery.trading import POOLS, trade
@@ -38,3 +43,33 @@ async def test_a_day_of_trade_is_the_same_after_losing_everything(valkey_url, da
         assert dumps(valkey_url) == before
         report = await node.reconciler.report()
         assert report["ok"], report
+
+
+@pytest.mark.parametrize("hold_seconds", [60, 7 * 86_400])
+async def test_a_long_hold_that_ended_early_is_remembered_until_after_its_deadline(
+    valkey_url, database_url, monkeypatch, hold_seconds
+):
+    """As Redis remembers it: its key must not be free again because Redis was lost."""
+    retention_ms = 50
+    monkeypatch.setattr(bootstrap, "retention_ms_of", lambda _settings: retention_ms)
+    settings = await settings_for(valkey_url, database_url)
+    async with opened(settings) as node:
+        await node.create("pool", 10, hold_ms=hold_seconds * 1_000)
+        await node.create("brief", 10, hold_ms=retention_ms)
+        cancelled, sold = await node.hold("pool", "cancelled"), await node.hold("pool", "sold")
+        await node.reservations.cancel(cancelled)
+        await node.reservations.confirm(sold, "pay")
+        await node.hold("brief", "over")
+        for _ in range(2):
+            await asyncio.sleep(3 * retention_ms / 1_000)
+            await node.stores.store.expire("brief", 8)
+        await node.is_applied()
+        with raw(valkey_url) as client:
+            before = dump(client, 0)
+            assert len(before.records) == 2
+            client.flushall()
+        node.gate.lost(0)
+        await node.gate.opened(0)
+        with raw(valkey_url) as client:
+            assert dump(client, 0) == before
+        assert (await node.reserve("pool", "buyer-cancelled", 1, "cancelled")).verdict == 1

@@ -82,12 +82,13 @@ class SimulatedQueries(_Reads):
             if after is None or after.state is HELD:
                 rows = _open(tables, shard, after_id)
                 after = None
-            position = (ended_since_ms, "") if after is None else (after.updated_at_ms, after.id)
+            position = (-1, "") if after is None else (after.updated_at_ms, after.id)
             ended = [
                 row
                 for row in tables.reservations.values()
                 if row.shard == shard
                 and row.state is not HELD
+                and (row.updated_at_ms >= ended_since_ms or row.deadline_ms > ended_since_ms)
                 and (row.updated_at_ms, row.id) > position
             ]
             return (rows + sorted(ended, key=lambda row: (row.updated_at_ms, row.id)))[:limit]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, select, tuple_, union_all
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select, text, tuple_, union_all
 
 from flashstock.ledger.reads import IS_ENDED, IS_HELD, Reads, of_pool
 from flashstock.ledger.stored import StoredReservation
-from flashstock.ledger.tables import orders, refunds, reservations
+from flashstock.ledger.tables import EARLY_MS, ENDED_EARLY, orders, refunds, reservations
 from flashstock.model.records import ReservationRecord
 from flashstock.model.states import ReservationState
 
@@ -46,7 +46,8 @@ class ReservationQueries(Reads):
     async def retained_reservations(
         self, shard: int, after_id: str, limit: int, ended_since_ms: int
     ) -> list[StoredReservation]:
-        """All that Redis must know of a shard: first its holds, then what ended lately.
+        """All that Redis must know of a shard: first its holds, then what ended lately, then what
+        ended before that but had a deadline since, for Redis forgets by the deadline.
 
         Costs as much as it returns, however long the shard's history is. For a shard that
         stands still (under recovery): what ends between two pages may be left out.
@@ -56,8 +57,13 @@ class ReservationQueries(Reads):
         if after is None or after.state == ReservationState.HELD.value:
             rows = await self._stored(_held(shard, after, limit))
             after = None
-        if len(rows) < limit:
+        if len(rows) < limit and (
+            after is None or after.updated_at_ms >= ended_since_ms - EARLY_MS
+        ):
             rows += await self._stored(_ended(shard, after, limit - len(rows), ended_since_ms))
+            after = None
+        if len(rows) < limit:
+            rows += await self._stored(_early(shard, after, limit - len(rows), ended_since_ms))
         return rows
 
     async def max_order_index(self, shard: int) -> int:
@@ -88,6 +94,7 @@ class ReservationQueries(Reads):
             reservations.c.seq,
             reservations.c.state,
             reservations.c.updated_at_ms,
+            reservations.c.deadline_ms,
         )
         return await self._first(statement.where(reservations.c.id == reservation_id))
 
@@ -103,9 +110,18 @@ def _held(shard: int, after: Any | None, limit: int) -> Select[Any]:
 
 
 def _ended(shard: int, after: Any | None, limit: int, since_ms: int) -> Select[Any]:
+    """Also from a little earlier, where the deadline was later: the others have an index."""
     columns = (reservations.c.updated_at_ms, reservations.c.id)
-    position = (since_ms, "") if after is None else (after.updated_at_ms, after.id)
-    return _page(shard, IS_ENDED, columns, position, limit)
+    position = (since_ms - EARLY_MS, "") if after is None else (after.updated_at_ms, after.id)
+    late = or_(reservations.c.updated_at_ms >= since_ms, reservations.c.deadline_ms > since_ms)
+    return _page(shard, and_(IS_ENDED, late), columns, position, limit)
+
+
+def _early(shard: int, after: Any | None, limit: int, since_ms: int) -> Select[Any]:
+    columns = (reservations.c.deadline_ms, reservations.c.id)
+    position = (since_ms + 1, "") if after is None else (after.deadline_ms, after.id)
+    earlier = reservations.c.updated_at_ms < since_ms - EARLY_MS
+    return _page(shard, and_(text(ENDED_EARLY), earlier), columns, position, limit)
 
 
 def _page(

@@ -157,11 +157,10 @@ class Rebuilder:
             else:
                 forget_at_ms = max(updated_at_ms, record.deadline_ms) + self._retention_ms
                 moments[target.pool, "retired", forget_at_ms].append(target.digest)
-            if record.payment_ref:
-                digest = digest_of("payment", record.payment_ref)
-                left_ms = updated_at_ms + self._retention_ms - self._clock()
-                key = keys.payment(shard, digest)
-                writes.put("SET", key, reservation_id, "PX", max(1, left_ms))
+            left_ms = updated_at_ms + self._retention_ms - self._clock()
+            if record.payment_ref and left_ms > 0:
+                key = keys.payment(shard, digest_of("payment", record.payment_ref))
+                writes.put("SET", key, reservation_id, "PX", left_ms)
         writes.put("HSET", keys.reservations(shard), *packed)
         for (pool, kind, at_ms), digests in moments.items():
             for start in range(0, len(digests), DIGESTS_IN_BATCH_MAX):

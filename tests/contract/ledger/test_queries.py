@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from sqlalchemy import text
 
 from flashstock.ledger.engine import is_sqlite, reading
 from flashstock.ledger.stored import BuyerTotal, PoolSums, ShardTotals
+from flashstock.ledger.tables import EARLY_MS, ENDED_EARLY
 from flashstock.model.events import Held, Hold
 from flashstock.model.records import ReservationRecord
 from flashstock.model.states import ReservationState
@@ -22,6 +24,7 @@ from tests.contract.ledger.written_log import (
     cancelled,
     confirmed,
     created,
+    digest,
     held,
     refund_due,
     released,
@@ -29,6 +32,7 @@ from tests.contract.ledger.written_log import (
     returned,
 )
 
+DAY_MS = 86_400_000
 LOW, HIGH = "pool-1", "pool-1.5"
 """Names of which one begins with the other: ranges of ids must not run into each other."""
 
@@ -40,6 +44,10 @@ async def _pages(read: Callable[[str], Awaitable[list[Any]]]) -> list[str]:
         ids += [row.id for row in page]
         assert len(ids) == len(set(ids)), "a page came twice"
     return ids
+
+
+async def _retained(book: Book, limit: int, since_ms: int, after: str) -> list[Any]:
+    return await book.queries.retained_reservations(0, after, limit, since_ms)
 
 
 @pytest.fixture
@@ -106,18 +114,42 @@ async def test_a_page_goes_on_after_a_hold_that_has_ended_since(sale: Book):
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 100])
 async def test_what_redis_must_know_is_held_or_ended_lately(sale: Book, limit: int):
-    since = NOW_MS + 2
-    ids = await _pages(lambda after: sale.queries.retained_reservations(0, after, limit, since))
+    late = DEADLINE_MS + 10 * EARLY_MS
+    await sale.write(
+        cancelled(6, quantity=2, at_ms=late + 40),
+        released(ReservationState.EXPIRED, 7, quantity=2, at_ms=late + 50),
+    )
+    ids = await _pages(lambda after: sale.queries.retained_reservations(0, after, limit, late + 2))
     open_ids = [row.id for row in await sale.queries.open_reservations(0, "", 100)]
-    # The returns of 2 and 3 came at NOW_MS: their last change is older than that of the sale.
-    assert ids == [*open_ids, reservation_id(4), reservation_id(5)]
+    assert ids == [*open_ids, reservation_id(6), reservation_id(7)]
 
 
 async def test_what_ended_at_the_very_moment_is_retained(sale: Book):
-    rows = await sale.queries.retained_reservations(0, "", 100, NOW_MS + 40)
-    assert reservation_id(4) in {row.id for row in rows}
-    rows = await sale.queries.retained_reservations(0, "", 100, NOW_MS + 41)
-    assert reservation_id(4) not in {row.id for row in rows}
+    late = DEADLINE_MS + 10 * EARLY_MS
+    await sale.write(cancelled(6, quantity=2, at_ms=late))
+    rows = await sale.queries.retained_reservations(0, "", 100, late)
+    assert reservation_id(6) in {row.id for row in rows}
+    rows = await sale.queries.retained_reservations(0, "", 100, late + 1)
+    assert reservation_id(6) not in {row.id for row in rows}
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 100])
+@pytest.mark.parametrize(
+    "length_ms", [EARLY_MS // 2, EARLY_MS - 1, EARLY_MS, EARLY_MS + 1, 7 * DAY_MS]
+)
+async def test_what_ended_before_its_deadline_is_retained_as_from_then(
+    sale: Book, limit: int, length_ms: int
+):
+    """As Redis does: it forgets by the deadline."""
+    numbers = (21, 22, 23)
+    for number in numbers:
+        hold = Hold(digest(number), "buyer", 1, "")
+        await sale.write(Held(POOL, NOW_MS, NOW_MS + 60 + length_ms, (hold,)))
+    await sale.write(cancelled(21, 22, at_ms=NOW_MS + 60), confirmed(23, at_ms=NOW_MS + 60))
+    wanted = {reservation_id(number) for number in numbers}
+    for since, found in ((NOW_MS + 59 + length_ms, wanted), (NOW_MS + 60 + length_ms, set())):
+        ids = await _pages(partial(_retained, sale, limit, since))
+        assert wanted & set(ids) == found
 
 
 @pytest.mark.parametrize("limit", [1, 4, 100])
@@ -226,6 +258,11 @@ async def test_api_keys_are_added_and_revoked_once(book: Book):
             "ix_reservations_ended",
             "state <> 'held' AND (updated_at_ms, id) > (5, 'a')",
             "updated_at_ms, id",
+        ),
+        (
+            "ix_reservations_ended_early",
+            f"{ENDED_EARLY} AND (deadline_ms, id) > (5, 'a')",
+            "deadline_ms, id",
         ),
     ],
 )
