@@ -14,7 +14,7 @@ from typing import Any, Final
 from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from flashstock.api.app import ASGIApplication, build_app
+from flashstock.api.app import Application
 from flashstock.api.auth import Keyring
 from flashstock.api.background import ApiBackground
 from flashstock.api.counters import HotCounters
@@ -199,9 +199,9 @@ def build_services(settings: Settings, loaded: Secrets) -> Services:
     )
 
 
-def create_app(settings: Settings) -> ASGIApplication:
+def create_app(settings: Settings) -> Application:
     """The ASGI application of one API worker. Not to be called inside a running event loop."""
-    return build_app(build_services(settings, asyncio.run(load_secrets(settings))))
+    return Application(build_services(settings, asyncio.run(load_secrets(settings))))
 
 
 async def run_writer(settings: Settings) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -10,15 +10,14 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from flashstock import __version__
-from flashstock.api.asgi import ASGIHandler, Receive, Scope, Send
+from flashstock.api.asgi import Receive, Scope, Send
 from flashstock.api.envelope import Envelope
 from flashstock.api.handlers import add_exception_handlers
 from flashstock.api.hot import HotRoutes
+from flashstock.api.lean import LeanHandler
 from flashstock.api.openapi import TITLE, build_document
 from flashstock.api.routes import health, keys, lean, operations, pools, reservations
 from flashstock.api.services import Services
-
-ASGIApplication = ASGIHandler
 
 ROUTERS: Final = (
     reservations.reservations,
@@ -78,13 +77,20 @@ def build_api(services: Services) -> DescribedAPI:
     return api
 
 
-def build_app(services: Services) -> ASGIApplication:
-    """The ASGI application of one API process."""
-    hot_handler = HotRoutes(services).handler
-    everything_else = Envelope(build_api(services), services.counters)
+class Application:
+    """The ASGI application of one API process.
 
-    async def application(scope: Scope, receive: Receive, send: Send) -> None:
-        handler = hot_handler(scope) if scope["type"] == "http" else None
-        await (handler or everything_else)(scope, receive, send)
+    ``short_cuts`` maps the paths of some ``POST`` requests to handlers that a server may call
+    without ASGI; through ASGI they give the same answers.
+    """
 
-    return application
+    def __init__(self, services: Services) -> None:
+        hot = HotRoutes(services)
+        self.short_cuts: Mapping[str, LeanHandler] = hot.short_cuts
+        self._hot_handler = hot.handler
+        self._everything_else = Envelope(build_api(services), services.counters)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request, or the lifespan."""
+        handler = self._hot_handler(scope)
+        await (handler or self._everything_else)(scope, receive, send)

@@ -14,7 +14,7 @@ import logging
 import re
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Protocol
 
@@ -56,6 +56,12 @@ class Principal:
 
     name: str
     role: Role
+    may: frozenset[str] = field(init=False, repr=False, compare=False)
+    """The roles that its own includes, worked out once: every request asks."""
+
+    def __post_init__(self) -> None:
+        included = frozenset(role.value for role in Role if self.role.includes(role))
+        object.__setattr__(self, "may", included)
 
 
 class StoredKey(Protocol):
@@ -135,7 +141,7 @@ class Keyring:
             Unauthorized: no valid key. Forbidden: a valid key of a lesser role.
         """
         principal = self.principal(authorization)
-        if _RANK[principal.role] < _RANK[role]:
+        if role not in principal.may:
             raise Forbidden(
                 f"this takes the role {role}; key {principal.name!r} is {principal.role}"
             )

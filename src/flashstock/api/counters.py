@@ -44,15 +44,13 @@ class Buckets:
 class HotCounters:
     """What one API process has done since it started. Used by one event loop only."""
 
-    __slots__ = ("answers", "batch_sizes", "script_seconds", "sold_out_from_memory", "verdicts")
+    __slots__ = ("answers", "batch_sizes", "script_seconds", "verdicts")
 
     def __init__(self) -> None:
         self.answers: Counter[tuple[str, str, int, str]] = Counter()
         """(method, route, status, problem code or empty) → answers."""
         self.verdicts = [0] * len(Verdict)
         """By ``Verdict``: what became of each reservation asked for, alone or in a batch."""
-        self.sold_out_from_memory = 0
-        """Refusals that asked nobody; they are in ``verdicts`` too."""
         self.batch_sizes = Buckets(BATCH_SIZE_BOUNDS)
         self.script_seconds = Buckets(SCRIPT_SECONDS_BOUNDS)
 

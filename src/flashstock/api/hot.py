@@ -1,34 +1,33 @@
 """The lean routes: reserve, batch, confirm, cancel. Same rules as FastAPI's, a fifth of the cost.
 
 Routing, dependencies and pydantic cost several times what the rest of such a request does, so
-these routes are plain ASGI: msgspec decodes, orjson encodes, and whatever a batch shares is
-computed once for the batch. Their schemas are in ``openapi.py``.
+these routes go without: msgspec decodes, orjson encodes, and whatever a batch shares is computed
+once for the batch. Their schemas are in ``openapi.py``.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, Final
 
 import orjson
 
-from flashstock.api.asgi import (
-    ASGIHandler,
-    ClientGone,
-    Message,
-    Receive,
-    Scope,
-    Send,
-    check_content_length,
-    header_of,
-    read_body,
-)
+from flashstock.api.asgi import ASGIHandler, ClientGone, Receive, Scope, Send, read_body
 from flashstock.api.auth import Principal, Role
 from flashstock.api.bodies import format_time, receipt_stamp, refusal_of, reservation_body
-from flashstock.api.problems import problem_document, problem_response_parts
+from flashstock.api.lean import (
+    LeanAnswer,
+    LeanHandler,
+    Respond,
+    as_asgi,
+    headers_of,
+    problem_answer,
+    send_answer,
+)
+from flashstock.api.problems import problem_document
 from flashstock.api.requests import (
     decode_batch,
     decode_cancel,
@@ -38,8 +37,7 @@ from flashstock.api.requests import (
     require_json,
 )
 from flashstock.api.services import Services
-from flashstock.errors import FlashstockError, SoldOut
-from flashstock.hotpath.lanes import Verdicted
+from flashstock.errors import FlashstockError
 from flashstock.hotpath.replies import BatchReply
 from flashstock.hotpath.scripts import Verdict
 from flashstock.model.ids import digest_of, parse_reservation_id
@@ -49,46 +47,133 @@ from flashstock.service.reservations import Answer
 logger = logging.getLogger(__name__)
 
 _RESERVATIONS: Final = "/v1/reservations"
+_BATCH: Final = "/v1/reservations/batch"
 _HELD: Final = int(Verdict.HELD)
 _REPLAYED: Final = int(Verdict.REPLAYED)
 _SOLD_OUT: Final = int(Verdict.SOLD_OUT)
-_JSON: Final = (b"content-type", b"application/json")
-_NO_STORE: Final = (b"cache-control", b"no-store")
-_DECIDING_HEADERS: Final = (
-    b"authorization",
-    b"content-length",
-    b"content-type",
-    b"idempotency-key",
-)
-_LENGTH_DIGITS_UNCHECKED: Final = 5
-"""A length of fewer digits is below every limit."""
-_REPLAY: Final = (b"idempotency-replayed", b"true")
+_SOLD_OUT_CACHED_MAX: Final = 10_000
+_HEADERS: Final = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
+_REPLAY_HEADERS: Final = (*_HEADERS, (b"idempotency-replayed", b"true"))
+
+Answering = Callable[[Scope, Receive], Awaitable[LeanAnswer]]
 
 
-_SOLD_OUT_OUTCOME: Final = (SoldOut.status, SoldOut.code)
+class _Single:
+    """One reservation, answered by itself."""
 
-Outcome = tuple[int, str]
-"""What was answered: the status, and the code of a problem or nothing."""
-Answering = Callable[[Scope, Receive, Send], Awaitable[Outcome]]
+    __slots__ = ("_pool", "_respond", "_routes", "buyer", "digest", "quantity")
+
+    def __init__(
+        self,
+        routes: HotRoutes,
+        pool: str,
+        digest: str,
+        buyer: str,
+        quantity: int,
+        respond: Respond,
+    ) -> None:
+        self._routes = routes
+        self._pool = pool
+        self.digest = digest
+        self.buyer = buyer
+        self.quantity = quantity
+        self._respond = respond
+
+    def decided(self, verdict: int, batch: BatchReply, replay: bytes | None) -> None:
+        routes, pool = self._routes, self._pool
+        try:
+            if verdict == _SOLD_OUT:
+                answer = routes.sold_out(pool, batch)
+            else:
+                body = routes.body(
+                    pool, self.digest, self.buyer, self.quantity, verdict, batch, replay
+                )
+                if verdict == _HELD:
+                    answer = LeanAnswer(201, _HEADERS, orjson.dumps(body))
+                else:
+                    answer = LeanAnswer(200, _REPLAY_HEADERS, orjson.dumps(body))
+        except Exception as failure:  # noqa: BLE001 (logged and answered: a lane must go on)
+            answer = _failed(failure)
+        self._respond(answer)
+
+    def failed(self, failure: Exception) -> None:
+        self._respond(_failed(failure))
+
+
+class _Several:
+    """The items of one batch call, answered together in the order they were asked for."""
+
+    __slots__ = ("_missing", "_respond", "items", "routes")
+
+    def __init__(self, routes: HotRoutes, size: int, respond: Respond) -> None:
+        self.routes = routes
+        self.items: list[dict[str, Any]] = [{}] * size
+        self._missing = size
+        self._respond = respond
+
+    def answer(self, index: int, item: dict[str, Any]) -> None:
+        """Put in the answer to one item; with the last one, all are sent."""
+        self.items[index] = item
+        self._missing -= 1
+        if not self._missing:
+            self._respond(LeanAnswer(200, _HEADERS, orjson.dumps({"items": self.items})))
+
+
+class _Item:
+    """One reservation of a batch call."""
+
+    __slots__ = ("_call", "_index", "_pool", "buyer", "digest", "quantity")
+
+    def __init__(
+        self, call: _Several, index: int, pool: str, digest: str, buyer: str, quantity: int
+    ) -> None:
+        self._call = call
+        self._index = index
+        self._pool = pool
+        self.digest = digest
+        self.buyer = buyer
+        self.quantity = quantity
+
+    def decided(self, verdict: int, batch: BatchReply, replay: bytes | None) -> None:
+        try:
+            body = self._call.routes.body(
+                self._pool, self.digest, self.buyer, self.quantity, verdict, batch, replay
+            )
+            item = {"status": 201 if verdict == _HELD else 200, **body}
+        except Exception as failure:  # noqa: BLE001 (logged and answered: a lane must go on)
+            item = problem_document(_known(failure))
+        self._call.answer(self._index, item)
+
+    def failed(self, failure: Exception) -> None:
+        self._call.answer(self._index, problem_document(_known(failure)))
 
 
 class HotRoutes:
-    """The handlers of the four routes of the hot path."""
+    """The handlers of the four routes of the hot path.
+
+    ``short_cuts`` are those that a server may call without ASGI, by the path of the ``POST``.
+    """
 
     def __init__(self, services: Services) -> None:
         self._services = services
         self._lanes = services.lanes
         self._sign = services.signer.sign
         self._keyring = services.keyring
-        self._counters = services.counters
-        self._sold_out: dict[str, tuple[BatchReply, Message, Message]] = {}
+        self._verdicts = services.counters.verdicts
+        self._sold_out: dict[str, tuple[BatchReply, LeanAnswer]] = {}
+        self.short_cuts: Mapping[str, LeanHandler] = MappingProxyType(
+            {
+                _RESERVATIONS: self._guarded(_RESERVATIONS, self._reserve),
+                _BATCH: self._guarded(_BATCH, self._batch),
+            }
+        )
         self._exact: Mapping[str, ASGIHandler] = {
-            _RESERVATIONS: self._guarded(_RESERVATIONS, self._reserve),
-            f"{_RESERVATIONS}/batch": self._guarded(f"{_RESERVATIONS}/batch", self._batch),
+            path: as_asgi(handler, self._counting(path))
+            for path, handler in self.short_cuts.items()
         }
         one = f"{_RESERVATIONS}/{{reservation_id}}"
-        self._confirm_handler = self._guarded(f"{one}/confirm", self._confirm)
-        self._cancel_handler = self._guarded(f"{one}/cancel", self._cancel)
+        self._confirm_handler = self._guarded_asgi(f"{one}/confirm", self._confirm)
+        self._cancel_handler = self._guarded_asgi(f"{one}/cancel", self._cancel)
 
     def handler(self, scope: Scope) -> ASGIHandler | None:
         """The handler of a request, or ``None`` where FastAPI takes it."""
@@ -105,87 +190,68 @@ class HotRoutes:
                 return self._cancel_handler
         return None
 
-    def _guarded(self, route: str, handler: Answering) -> ASGIHandler:
-        """Errors become problems; a client that is gone gets none; every answer is counted."""
+    def _counting(self, route: str) -> Respond:
         answered = self._services.counters.answered
+        return lambda answer: answered("POST", route, answer.status, answer.code)
 
-        async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+    def _guarded(self, route: str, handler: LeanHandler) -> LeanHandler:
+        """Errors become problems, and every answer is counted."""
+        answers = self._services.counters.answers
+
+        def guarded(headers: Mapping[bytes, bytes], body: bytes, respond: Respond) -> None:
+            def counted(answer: LeanAnswer) -> None:
+                answers["POST", route, answer[0], answer[3]] += 1
+                respond(answer)
+
             try:
-                answered("POST", route, *await handler(scope, receive, send))
-            except FlashstockError as error:
-                answered("POST", route, *await _send_problem(send, error))
-            except ClientGone:
-                return
-            except Exception:
-                logger.exception("a lean route failed")
-                answered("POST", route, *await _send_problem(send, FlashstockError()))
+                handler(headers, body, counted)
+            except Exception as failure:  # noqa: BLE001 (logged, and answered with a problem)
+                counted(_failed(failure))
 
         return guarded
 
-    async def _reserve(self, scope: Scope, receive: Receive, send: Send) -> Outcome:
-        headers = _headers(scope)
+    def _guarded_asgi(self, route: str, handler: Answering) -> ASGIHandler:
+        """The same for routes that wait."""
+        count = self._counting(route)
+
+        async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+            try:
+                answer = await handler(scope, receive)
+            except ClientGone:
+                return
+            except Exception as failure:  # noqa: BLE001 (logged, and answered with a problem)
+                answer = _failed(failure)
+            count(answer)
+            await send_answer(send, answer)
+
+        return guarded
+
+    def _reserve(self, headers: Mapping[bytes, bytes], body: bytes, respond: Respond) -> None:
         principal = self._admit(headers)
         require_json(headers.get(b"content-type"))
         key = idempotency_key(headers.get(b"idempotency-key"))
-        request = decode_reserve(await read_body(scope, receive))
+        request = decode_reserve(body)
         pool = request.pool
         digest = digest_of("reservation", principal.name, key)
-        lane = self._lanes.lane(pool)
-        remembered = lane.sold_out(digest)
-        if remembered is not None:
-            self._counters.sold_out_from_memory += 1
-            self._counters.verdicts[_SOLD_OUT] += 1
-            return await self._send_sold_out(send, pool, remembered)
-        verdicted = await lane.submit(digest, request.buyer, request.quantity)
-        verdict = verdicted.verdict
-        self._counters.verdicts[verdict] += 1
-        if verdict == _HELD:
-            body = self._held_body(pool, digest, request.buyer, request.quantity, verdicted.batch)
-            return await _send_json(send, 201, orjson.dumps(body))
-        if verdict == _REPLAYED:
-            body = self._replayed_body(pool, digest, verdicted)
-            return await _send_json(send, 200, orjson.dumps(body), _REPLAY)
-        if verdict == _SOLD_OUT:
-            return await self._send_sold_out(send, pool, verdicted.batch)
-        raise refusal_of(verdicted.verdict, pool, verdicted.batch)
+        asking = _Single(self, pool, digest, request.buyer, request.quantity, respond)
+        self._lanes.ask(pool, asking)
 
-    async def _batch(self, scope: Scope, receive: Receive, send: Send) -> Outcome:
-        headers = _headers(scope)
-        principal = self._admit(headers)
+    def _batch(self, headers: Mapping[bytes, bytes], body: bytes, respond: Respond) -> None:
+        name = self._admit(headers).name
         require_json(headers.get(b"content-type"))
-        request = decode_batch(await read_body(scope, receive))
-        asked: list[tuple[str, asyncio.Future[Verdicted] | FlashstockError]] = []
-        for item in request.items:
-            digest = digest_of("reservation", principal.name, item.idempotency_key)
+        items = decode_batch(body).items
+        call = _Several(self, len(items), respond)
+        ask = self._lanes.ask
+        for index, item in enumerate(items):
+            digest = digest_of("reservation", name, item.idempotency_key)
+            asking = _Item(call, index, item.pool, digest, item.buyer, item.quantity)
             try:
-                submitted = self._lanes.submit(item.pool, digest, item.buyer, item.quantity)
-                asked.append((digest, submitted))
-            except FlashstockError as error:
-                asked.append((digest, error))
-        answers = []
-        for item, (digest, outcome) in zip(request.items, asked, strict=True):
-            try:
-                if isinstance(outcome, FlashstockError):
-                    raise outcome
-                verdicted = await outcome
-                answers.append(self._item(item.pool, digest, item.buyer, item.quantity, verdicted))
-            except FlashstockError as error:
-                answers.append(problem_document(error))
-        return await _send_json(send, 200, orjson.dumps({"items": answers}))
+                ask(item.pool, asking)
+            except FlashstockError as refusal:
+                asking.failed(refusal)
 
-    def _item(
-        self, pool: str, digest: str, buyer: str, quantity: int, verdicted: Verdicted
-    ) -> dict[str, Any]:
-        self._counters.verdicts[verdicted.verdict] += 1
-        if verdicted.verdict == _HELD:
-            body = self._held_body(pool, digest, buyer, quantity, verdicted.batch)
-            return {"status": 201, **body}
-        if verdicted.verdict == _REPLAYED:
-            return {"status": 200, **self._replayed_body(pool, digest, verdicted)}
-        raise refusal_of(verdicted.verdict, pool, verdicted.batch)
-
-    async def _confirm(self, scope: Scope, receive: Receive, send: Send) -> Outcome:
-        headers = _headers(scope)
+    async def _confirm(self, scope: Scope, receive: Receive) -> LeanAnswer:
+        headers = headers_of(scope)
         self._admit(headers)
         require_json(headers.get(b"content-type"))
         request = decode_confirm(await read_body(scope, receive))
@@ -193,64 +259,74 @@ class HotRoutes:
         answer = await self._services.reservations.confirm(
             reservation_id, request.payment_ref, request.receipt
         )
-        return await self._send_answer(send, answer)
+        return self._answered(answer)
 
-    async def _cancel(self, scope: Scope, receive: Receive, send: Send) -> Outcome:
-        headers = _headers(scope)
+    async def _cancel(self, scope: Scope, receive: Receive) -> LeanAnswer:
+        headers = headers_of(scope)
         self._admit(headers)
         body = await read_body(scope, receive)
         if body:
             require_json(headers.get(b"content-type"))
             decode_cancel(body)
         answer = await self._services.reservations.cancel(scope["path"].split("/")[3])
-        return await self._send_answer(send, answer)
+        return self._answered(answer)
+
+    def _answered(self, answer: Answer) -> LeanAnswer:
+        body = orjson.dumps(reservation_body(answer.view, self._services.signer))
+        return LeanAnswer(200, _REPLAY_HEADERS if answer.replayed else _HEADERS, body)
 
     def _admit(self, headers: Mapping[bytes, bytes]) -> Principal:
         return self._keyring.authorize(headers.get(b"authorization"), Role.STOREFRONT)
 
-    def _held_body(
-        self, pool: str, digest: str, buyer: str, quantity: int, batch: BatchReply
+    def body(
+        self,
+        pool: str,
+        digest: str,
+        buyer: str,
+        quantity: int,
+        verdict: int,
+        batch: BatchReply,
+        replay: bytes | None,
     ) -> dict[str, Any]:
-        """What ``reservation_body`` says of a hold just granted, without building a record."""
-        reservation_id = f"{pool}~{digest}"
-        stamp, expires_at = _shared_by_batch(batch.deadline_ms, batch.generation, batch.first_seq)
-        return {
-            "id": reservation_id,
-            "pool": pool,
-            "buyer": buyer,
-            "quantity": quantity,
-            "state": "held",
-            "expires_at": expires_at,
-            "receipt": self._sign(reservation_id, buyer, quantity, stamp),
-        }
+        """The reservation that a verdict made or found.
 
-    def _replayed_body(self, pool: str, digest: str, verdicted: Verdicted) -> dict[str, Any]:
-        assert verdicted.replay is not None
-        record = unpack_record(verdicted.replay.decode())
-        target = parse_reservation_id(f"{pool}~{digest}")
-        assert target is not None
-        view = self._services.reservations.view(target, record, verdicted.batch.now_ms)
-        return reservation_body(view, self._services.signer)
+        Raises:
+            FlashstockError: the refusal, where the verdict is one.
+        """
+        self._verdicts[verdict] += 1
+        if verdict == _HELD:
+            # What ``reservation_body`` says of a hold just granted, without building a record.
+            reservation_id = f"{pool}~{digest}"
+            stamp, expires_at = _shared_by_batch(
+                batch.deadline_ms, batch.generation, batch.first_seq
+            )
+            return {
+                "id": reservation_id,
+                "pool": pool,
+                "buyer": buyer,
+                "quantity": quantity,
+                "state": "held",
+                "expires_at": expires_at,
+                "receipt": self._sign(reservation_id, buyer, quantity, stamp),
+            }
+        if replay is not None:
+            record = unpack_record(replay.decode())
+            target = parse_reservation_id(f"{pool}~{digest}")
+            assert target is not None
+            view = self._services.reservations.view(target, record, batch.now_ms)
+            return reservation_body(view, self._services.signer)
+        raise refusal_of(verdict, pool, batch)
 
-    async def _send_sold_out(self, send: Send, pool: str, batch: BatchReply) -> Outcome:
+    def sold_out(self, pool: str, batch: BatchReply) -> LeanAnswer:
         """The most frequent answer of a flash sale: encoded once per batch that said it."""
+        self._verdicts[_SOLD_OUT] += 1
         cached = self._sold_out.get(pool)
         if cached is None or cached[0] is not batch:
-            status, headers, body = problem_response_parts(refusal_of(_SOLD_OUT, pool, batch))
-            start = {"type": "http.response.start", "status": status, "headers": headers}
-            cached = (batch, start, {"type": "http.response.body", "body": body})
-            if len(self._sold_out) > 10_000:
+            cached = (batch, problem_answer(refusal_of(_SOLD_OUT, pool, batch)))
+            if len(self._sold_out) >= _SOLD_OUT_CACHED_MAX:
                 self._sold_out.clear()
             self._sold_out[pool] = cached
-        await send(cached[1])
-        await send(cached[2])
-        return _SOLD_OUT_OUTCOME
-
-    async def _send_answer(self, send: Send, answer: Answer) -> Outcome:
-        body = orjson.dumps(reservation_body(answer.view, self._services.signer))
-        if answer.replayed:
-            return await _send_json(send, 200, body, _REPLAY)
-        return await _send_json(send, 200, body)
+        return cached[1]
 
 
 @lru_cache(maxsize=4096)
@@ -259,26 +335,13 @@ def _shared_by_batch(deadline_ms: int, generation: str, first_seq: int) -> tuple
     return receipt_stamp(deadline_ms, generation, first_seq), format_time(deadline_ms)
 
 
-def _headers(scope: Scope) -> dict[bytes, bytes]:
-    """The request's headers. Raises ``InvalidRequest`` where one that decides is there twice."""
-    headers = dict(scope["headers"])
-    if len(headers) < len(scope["headers"]):
-        for name in _DECIDING_HEADERS:
-            header_of(scope, name)
-    if len(headers.get(b"content-length", b"")) >= _LENGTH_DIGITS_UNCHECKED:
-        check_content_length(scope)
-    return headers
+def _known(failure: Exception) -> FlashstockError:
+    """The failure as one that can be told; what nobody expected is logged."""
+    if isinstance(failure, FlashstockError):
+        return failure
+    logger.error("a lean route failed", exc_info=failure)
+    return FlashstockError()
 
 
-async def _send_json(send: Send, status: int, body: bytes, *more: tuple[bytes, bytes]) -> Outcome:
-    headers = [_JSON, _NO_STORE, (b"content-length", b"%d" % len(body)), *more]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
-    return status, ""
-
-
-async def _send_problem(send: Send, error: FlashstockError) -> Outcome:
-    status, headers, body = problem_response_parts(error)
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
-    return status, error.code
+def _failed(failure: Exception) -> LeanAnswer:
+    return problem_answer(_known(failure))

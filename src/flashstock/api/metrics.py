@@ -91,6 +91,13 @@ class _Snapshot(Collector):
         )
         waiting.add_metric([self.worker], self.services.applied.waiting())
         yield waiting
+        remembered = CounterMetricFamily(
+            "flashstock_sold_out_from_memory",
+            "Refusals that asked no store",
+            labels=["worker"],
+        )
+        remembered.add_metric([self.worker], self.services.lanes.sold_out_from_memory)
+        yield remembered
         is_open = GaugeMetricFamily(
             "flashstock_shard_open",
             "1 while this process lets calls through to the shard",
@@ -119,13 +126,6 @@ def _counted(counters: HotCounters, worker: str) -> Iterator[Metric]:
     for verdict in Verdict:
         verdicts.add_metric([worker, verdict.name.lower()], counters.verdicts[verdict])
     yield verdicts
-    remembered = CounterMetricFamily(
-        "flashstock_sold_out_from_memory",
-        "Refusals that asked no store",
-        labels=["worker"],
-    )
-    remembered.add_metric([worker], counters.sold_out_from_memory)
-    yield remembered
     yield _histogram(
         "flashstock_lane_batch_size",
         "Requests decided by one call of the reserve script",

@@ -18,6 +18,7 @@ from uvicorn.lifespan.on import LifespanOn
 
 from flashstock.config import Settings
 from flashstock.errors import FlashstockError
+from flashstock.supervisor.short_cut import ShortCutProtocol
 from flashstock.supervisor.sockets import BACKLOG
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ DRAIN_SECONDS: Final = 8
 KEEP_ALIVE_SECONDS: Final = 75
 """Longer than the proxies in front of us keep a connection, so that they close it, not we."""
 START_FAILED_STATUS: Final = 3
+YOUNG_OBJECTS_MAX: Final = 20_000
+"""Requests in flight are not garbage: at Python's 700 the collector walks them several times each,
+and a hot path without reference cycles leaves it nothing to find."""
 
 _log = logging.getLogger("flashstock.api_worker")
 
@@ -104,7 +108,7 @@ def run_uvicorn(app: Any, listener: socket.socket) -> None:
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http="httptools",
+        http=ShortCutProtocol,
         ws="none",
         lifespan="on",
         access_log=False,
@@ -162,3 +166,4 @@ def _settle_memory() -> None:
     """What start-up allocated stays for good: the collector need not walk it ever again."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS_MAX, *gc.get_threshold()[1:])

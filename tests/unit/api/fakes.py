@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import httpx
 
-from flashstock.api.app import DescribedAPI, build_api, build_app
+from flashstock.api.app import Application, DescribedAPI, build_api
 from flashstock.api.auth import Keyring, key_hash
 from flashstock.api.services import Services
 from flashstock.config import Settings
 from flashstock.errors import Unavailable, UnknownPool
-from flashstock.hotpath.lanes import Verdicted
+from flashstock.hotpath.lanes import Asking, Verdicted
 from flashstock.hotpath.replies import BatchReply
 from flashstock.hotpath.scripts import Verdict
 from flashstock.ledger.stored import ApiKey, StoredRefund
@@ -170,39 +169,20 @@ class FakeQueries:
         return await self._answer([row for row in self.quarantine_rows if row.id > after][:limit])
 
 
-class FakeLane:
-    """Decides every request the way it is told."""
-
-    def __init__(self, decide: Callable[[], Verdicted | Exception]) -> None:
-        self._decide = decide
-        self.submitted: list[tuple[str, str, int]] = []
-
-    def sold_out(self, digest: str) -> BatchReply | None:
-        return None
-
-    def submit(self, digest: str, buyer: str, quantity: int) -> asyncio.Future[Verdicted]:
-        self.submitted.append((digest, buyer, quantity))
-        future: asyncio.Future[Verdicted] = asyncio.get_running_loop().create_future()
-        outcome = self._decide()
-        if isinstance(outcome, Exception):
-            future.set_exception(outcome)
-        else:
-            future.set_result(outcome)
-        return future
-
-
 class FakeLanes:
+    """Decide every request the way they are told."""
+
     def __init__(self) -> None:
         self.outcome: Verdicted | Exception = Verdicted(int(Verdict.HELD), batch_reply(), None)
-        self.one = FakeLane(lambda: self.outcome)
+        self.asked: list[tuple[str, str, int]] = []
+        self.sold_out_from_memory = 0
 
-    def lane(self, pool: str) -> FakeLane:
-        return self.one
-
-    def submit(
-        self, pool: str, digest: str, buyer: str, quantity: int
-    ) -> asyncio.Future[Verdicted]:
-        return self.one.submit(digest, buyer, quantity)
+    def ask(self, pool: str, asking: Asking) -> None:
+        self.asked.append((asking.digest, asking.buyer, asking.quantity))
+        if isinstance(self.outcome, Exception):
+            asking.failed(self.outcome)
+        else:
+            asking.decided(*self.outcome)
 
 
 @dataclass
@@ -326,7 +306,7 @@ class Fakes:
         self.rebuild = FakeRebuild()
         self.started: list[str] = []
         self.services = self._services()
-        self.app = build_app(self.services)
+        self.app = Application(self.services)
 
     @property
     def api(self) -> DescribedAPI:

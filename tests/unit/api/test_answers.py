@@ -213,7 +213,7 @@ async def test_a_client_that_hangs_up_gets_no_answer_and_holds_nothing(fakes):
         await fakes.app(scope, hang_up, remember)
         assert all(message.get("status", 499) == 499 for message in sent)
     assert fakes.carts.calls == []
-    assert fakes.lanes.one.submitted == []
+    assert fakes.lanes.asked == []
 
 
 async def test_a_ledger_that_is_away_is_a_503(fakes):

@@ -58,7 +58,7 @@ async def test_what_the_hot_path_counted(fakes):
     counters = fakes.services.counters
     counters.verdicts[Verdict.HELD] += 3
     counters.verdicts[Verdict.SOLD_OUT] += 40
-    counters.sold_out_from_memory += 38
+    fakes.services.lanes.sold_out_from_memory += 38
     counters.decided(5, 0.003)
     counters.decided(128, 2.0)
     shown = await scrape(fakes)

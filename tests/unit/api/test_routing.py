@@ -248,7 +248,7 @@ async def test_what_moves_stock_wants_an_idempotency_key(fakes, path):
     assert fakes.carts.calls == []
     assert fakes.pools.calls == []
     assert fakes.reservations.calls == []
-    assert fakes.lanes.one.submitted == []
+    assert fakes.lanes.asked == []
 
 
 @each_route
