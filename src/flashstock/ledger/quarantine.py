@@ -16,7 +16,7 @@ from flashstock.ledger.batch import Step, single_events, storable
 from flashstock.ledger.failures import driver_error, is_violation
 from flashstock.ledger.tables import pools, quarantine, reservations
 from flashstock.model.events import Extended, Held, MalformedEntry, Released
-from flashstock.model.ids import ReservationId
+from flashstock.model.ids import parse_reservation_id
 from flashstock.model.states import PoolState, ReservationState
 from flashstock.model.subjects import subject_of
 
@@ -83,7 +83,9 @@ async def _reservation_of_reused_key(
     """
     if not isinstance(step.event, Held | Released | Extended):
         return None
-    reservation_id = str(ReservationId(step.pool, subject_of(step.event)))
+    reservation_id = f"{step.pool}~{subject_of(step.event)}"
+    if parse_reservation_id(reservation_id) is None:
+        return None  # nor could a database be asked for whatever that is
     if reservation_id in reused:
         return reservation_id
     if isinstance(step.event, Held):
