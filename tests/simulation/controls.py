@@ -225,14 +225,16 @@ def lost_tail_ignored() -> Any:
     """Recovery opens what it finds, without comparing it with SQL."""
 
     class Trusting(Recoverer):
-        async def recover(self, shard: int, seen: Cursor, *, rebuild: bool) -> Cursor | None:
+        async def recover(
+            self, shard: int, seen: Cursor, seen_opened: int, *, rebuild: bool
+        ) -> Cursor | None:
             async def nothing(*_: Any) -> None:
                 await asyncio.sleep(0)
 
             if seen.seq > 0:
                 with mock.patch.object(self._rebuilder, "rebuild", nothing):
-                    return await super().recover(shard, seen, rebuild=False)
-            return await super().recover(shard, seen, rebuild=rebuild)
+                    return await super().recover(shard, seen, seen_opened, rebuild=False)
+            return await super().recover(shard, seen, seen_opened, rebuild=rebuild)
 
     return parts(recoverer=Trusting)
 
@@ -243,12 +245,12 @@ def generation_not_bumped() -> Any:
 
     class Same(SimulatedLedger):
         async def bump_generation(
-            self, shard: int, from_generation: int, owner: str, lease_ms: int
+            self, shard: int, from_generation: int, opened: int, owner: str, lease_ms: int
         ) -> Cursor | None:
             found = await super().cursor(shard)
             if found is not None and found.generation > 1:
                 return found
-            return await super().bump_generation(shard, from_generation, owner, lease_ms)
+            return await super().bump_generation(shard, from_generation, opened, owner, lease_ms)
 
         async def finish_recovery(self, shard: int, generation: int, owner: str) -> bool:
             await super().finish_recovery(shard, generation, owner)
@@ -307,9 +309,14 @@ def stale_primary_accepted() -> Any:
         async def opened_generation(self, shard: int) -> int:
             return 0
 
+        async def really_opened(self, shard: int) -> int:
+            return await super().opened_generation(shard)
+
     class Blind(Recoverer):
-        async def is_finished(self, shard: int, cursor: Cursor) -> bool:
-            return True
+        async def opened_generation(self, shard: int) -> int:
+            ledger: Any = self._ledger
+            opened: int = await ledger.really_opened(shard)
+            return opened
 
     return parts(ledger=Forgetful, recoverer=Blind)
 

@@ -146,13 +146,15 @@ class SimulatedLedger:
         return await self._run("apply", work)
 
     async def bump_generation(
-        self, shard: int, from_generation: int, owner: str, lease_ms: int
+        self, shard: int, from_generation: int, opened: int, owner: str, lease_ms: int
     ) -> Cursor | None:
         def work() -> Cursor | None:
             now = self._clock()
             tables = self._database.tables.copy()
             row = tables.cursors.get(shard)
-            if row is None or row.generation != from_generation:
+            if row is None:
+                return None
+            if (row.generation, row.opened_generation) != (from_generation, opened):
                 return None
             if row.recovery_owner not in (None, owner) and row.recovery_until_ms > now:
                 return None

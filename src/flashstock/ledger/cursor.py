@@ -68,16 +68,19 @@ class Cursors:
         return Cursor(*row)
 
     async def bump_generation(
-        self, shard: int, from_generation: int, owner: str, lease_ms: int
+        self, shard: int, from_generation: int, opened: int, owner: str, lease_ms: int
     ) -> Cursor | None:
         """Begin a recovery: fence every writer and take the shard's recovery lease.
 
         From here on nothing decided under an older generation is committed, except by the owner
         who drains it knowingly.
 
+        Args:
+            opened: the opened generation that was seen when it was found that this is needed.
+
         Returns:
             The cursor under the new generation, or ``None`` where the generation is not
-            ``from_generation`` or somebody else's lease still runs.
+            ``from_generation``, or somebody has opened it meanwhile, or else's lease still runs.
         """
         now = self._clock()
         statement = (
@@ -85,6 +88,7 @@ class Cursors:
             .where(
                 cursors.c.shard == shard,
                 cursors.c.generation == from_generation,
+                cursors.c.opened_generation == opened,
                 or_(
                     cursors.c.recovery_owner.is_(None),
                     cursors.c.recovery_owner == owner,

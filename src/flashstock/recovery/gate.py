@@ -132,9 +132,10 @@ class Gate:
 
     async def _open_or_recover(self, shard: int) -> Cursor | None:
         cursor = await self._recoverer.cursor(shard)
+        opened = await self._recoverer.opened_generation(shard)
         rebuild = self._must_rebuild(shard, cursor)
-        if rebuild or not await self._is_ours(shard, cursor):
-            recovered = await self._recoverer.recover(shard, cursor, rebuild=rebuild)
+        if rebuild or not await self._is_ours(shard, cursor, opened):
+            recovered = await self._recoverer.recover(shard, cursor, opened, rebuild=rebuild)
             if recovered is None:
                 return None
             self._rebuild_wanted.pop(shard, None)
@@ -160,14 +161,12 @@ class Gate:
     def _scripts(self, cursor: Cursor) -> ScriptSet:
         return script_set(str(cursor.generation), self._retention_ms)
 
-    async def _is_ours(self, shard: int, cursor: Cursor) -> bool:
+    async def _is_ours(self, shard: int, cursor: Cursor, opened: int) -> bool:
         """Was this very data set opened under the cursor's generation, and untouched since?
 
         Where SQL has not heard of it, its recoverer has not finished, or never will.
         """
-        return await self._recoverer.is_finished(shard, cursor) and await self._let_in(
-            shard, cursor, marked=True
-        )
+        return opened == cursor.generation and await self._let_in(shard, cursor, marked=True)
 
     async def _let_in(self, shard: int, cursor: Cursor, *, marked: bool) -> bool:
         """Load our scripts, but only into the data set of the cursor's generation.

@@ -35,7 +35,7 @@ DIGESTS_IN_BATCH_MAX: Final = 128
 
 
 class Lease(Protocol):
-    """Kept alive on the way; raises ``Recovering`` when it is lost."""
+    """Asked before every step that writes; raises ``Recovering`` when it is lost."""
 
     async def renew(self) -> None: ...
 
@@ -78,20 +78,20 @@ class Rebuilder:
         # Whoever takes over a rebuild that was cut off must not mistake it for a whole data set.
         writes.put("HSET", keys.shard_meta(shard), "seq", -1)
         await writes.flush()
-        await self._clear(shard, writes)
-        decided_at_ms = await self._pools(shard, seq, writes)
-        await lease.renew()
+        await self._clear(shard, writes, lease)
+        decided_at_ms = await self._pools(shard, seq, writes, lease)
         since_ms = self._clock() - self._retention_ms
         after = ""
         while rows := await self._queries.retained_reservations(shard, after, PAGE, since_ms):
+            await lease.renew()
             records = [(row.id, row.record(), row.updated_at_ms) for row in rows]
             await self._reservations(shard, records, writes)
             after = rows[-1].id
-            await lease.renew()
-        await self._commands(shard, since_ms, writes)
+        await self._commands(shard, since_ms, writes, lease)
         orders = await self._queries.max_order_index(shard)
         # Time goes on where the last decision left it, whatever this machine's clock says.
         meta = {"seq": seq, "clock_ms": decided_at_ms, "orders": orders}
+        await lease.renew()
         writes.put("HSET", keys.shard_meta(shard), *_flat(meta))
         await writes.flush()
 
@@ -103,7 +103,7 @@ class Rebuilder:
         writes.put("HSET", keys.shard_meta(shard), *_flat(opened))
         await writes.flush()
 
-    async def _clear(self, shard: int, writes: FencedWrites) -> None:
+    async def _clear(self, shard: int, writes: FencedWrites, lease: Lease) -> None:
         meta = keys.shard_meta(shard).encode()
         cursor = 0
         while True:
@@ -114,11 +114,12 @@ class Rebuilder:
             for key in found:
                 if key != meta:
                     writes.put("UNLINK", key)
+            await lease.renew()
             await writes.flush()
             if cursor == 0:
                 return
 
-    async def _pools(self, shard: int, seq: int, writes: FencedWrites) -> int:
+    async def _pools(self, shard: int, seq: int, writes: FencedWrites, lease: Lease) -> int:
         """Write every pool; the time of the shard's last decision, which some pool has seen."""
         after, decided_at_ms = "", 0
         while pools := await self._queries.pools(after, PAGE, shard=shard):
@@ -127,19 +128,21 @@ class Rebuilder:
                 writes.put("HSET", keys.pool(shard, pool.id), *_flat(fields))
                 if pool.rules.waves:
                     writes.put("ZADD", keys.due(shard), pool.rules.waves[0].at_ms, pool.id)
-                await self._buyers(shard, pool.id, writes)
+                await self._buyers(shard, pool.id, writes, lease)
                 decided_at_ms = max(decided_at_ms, pool.updated_at_ms)
+            await lease.renew()
             await writes.flush()
             after = pools[-1].id
         return decided_at_ms
 
-    async def _buyers(self, shard: int, pool: str, writes: FencedWrites) -> None:
+    async def _buyers(self, shard: int, pool: str, writes: FencedWrites, lease: Lease) -> None:
         after = ""
         while totals := await self._queries.buyer_totals(pool, after, BUYERS_PAGE):
             for start in range(0, len(totals), PAGE):
                 page = totals[start : start + PAGE]
                 flat = [part for total in page for part in (total.buyer, total.units)]
                 writes.put("HSET", keys.buyers(shard, pool), *flat)
+            await lease.renew()
             await writes.flush()
             after = totals[-1].buyer
 
@@ -169,7 +172,9 @@ class Rebuilder:
             writes.put("ZADD", keys.due(shard), "LT", at_ms, pool)
         await writes.flush()
 
-    async def _commands(self, shard: int, since_ms: int, writes: FencedWrites) -> None:
+    async def _commands(
+        self, shard: int, since_ms: int, writes: FencedWrites, lease: Lease
+    ) -> None:
         """What idempotent commands did is in their events; refunds keep their payment claims."""
         after = 0
         while commands := await self._proof.commands(shard, since_ms, after, PAGE):
@@ -177,6 +182,7 @@ class Rebuilder:
                 left_ms = max(1, command.at_ms + self._retention_ms - self._clock())
                 key = keys.command(shard, command.digest)
                 writes.put("SET", key, command.text, "PX", left_ms)
+            await lease.renew()
             await writes.flush()
             after = commands[-1].seq
         after = 0
@@ -186,6 +192,7 @@ class Rebuilder:
                     left_ms = max(1, refund.recorded_at_ms + self._retention_ms - self._clock())
                     key = keys.payment(shard, digest_of("payment", refund.payment_ref))
                     writes.put("SET", key, refund.reservation_id, "PX", left_ms)
+            await lease.renew()
             await writes.flush()
             after = refunds[-1].id
 

@@ -27,7 +27,8 @@ from flashstock.hotpath.log import LOG_START, ShardLog
 from flashstock.hotpath.scripts import TakeoverStatus, script_source
 from flashstock.ledger.apply import Applied, Cursor, CursorMoved, LogGap
 from flashstock.model.events import LogEntry
-from flashstock.recovery.rebuild import Rebuilder
+from flashstock.recovery.lease import KeptLease
+from flashstock.recovery.rebuild import Lease, Rebuilder
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ class RecoverableLedger(Protocol):
     ) -> Applied: ...
 
     async def bump_generation(
-        self, shard: int, from_generation: int, owner: str, lease_ms: int
+        self, shard: int, from_generation: int, opened: int, owner: str, lease_ms: int
     ) -> Cursor | None: ...
 
     async def renew_recovery(
@@ -79,8 +80,14 @@ class Recoverer:
         """The shard's cursor, made if this is its first start."""
         return await self._ledger.create_cursor(shard)
 
-    async def recover(self, shard: int, seen: Cursor, *, rebuild: bool) -> Cursor | None:
+    async def recover(
+        self, shard: int, seen: Cursor, seen_opened: int, *, rebuild: bool
+    ) -> Cursor | None:
         """Bring the data set and SQL to one state under a new generation, not yet finished.
+
+        Args:
+            seen, seen_opened: cursor and opened generation by which it was found that this is
+                needed. Of all who found the same, one begins.
 
         Returns:
             The new cursor, or ``None`` while another process is at it.
@@ -88,7 +95,9 @@ class Recoverer:
         Raises:
             Recovering: overtaken on the way; look again.
         """
-        cursor = await self._ledger.bump_generation(shard, seen.generation, self._owner, LEASE_MS)
+        cursor = await self._ledger.bump_generation(
+            shard, seen.generation, seen_opened, self._owner, LEASE_MS
+        )
         if cursor is None:
             return None
         token = f"{cursor.generation}-{self._owner}"
@@ -107,12 +116,15 @@ class Recoverer:
             seq,
             cursor.seq,
         )
-        if seq >= 0 and not rebuild:
-            cursor = await self._drain(shard, cursor)
-        if rebuild or seq != cursor.seq:
-            logger.log(level, "shard %d: rebuilding at seq %d from SQL", shard, cursor.seq)
-            await self._rebuilder.rebuild(shard, cursor.seq, token, self._keep(shard, cursor))
-        await self._rebuilder.open(shard, token, cursor.generation)
+        lease = KeptLease(self._ledger, shard, cursor.generation, self._owner, LEASE_MS)
+        async with lease.renewed():
+            if seq >= 0 and not rebuild:
+                cursor = await self._drain(shard, cursor, lease)
+            if rebuild or seq != cursor.seq:
+                logger.log(level, "shard %d: rebuilding at seq %d from SQL", shard, cursor.seq)
+                await self._rebuilder.rebuild(shard, cursor.seq, token, lease)
+            await lease.renew()
+            await self._rebuilder.open(shard, token, cursor.generation)
         return cursor
 
     async def finish(self, shard: int, cursor: Cursor) -> None:
@@ -127,12 +139,9 @@ class Recoverer:
         if not await self._ledger.finish_recovery(shard, cursor.generation, self._owner):
             raise Recovering("another process has taken this recovery over")
 
-    async def is_finished(self, shard: int, cursor: Cursor) -> bool:
-        """Whether the recovery that began the cursor's generation has been finished."""
-        return await self._ledger.opened_generation(shard) == cursor.generation
-
-    def _keep(self, shard: int, cursor: Cursor) -> KeepLease:
-        return KeepLease(self._ledger, shard, cursor.generation, self._owner)
+    async def opened_generation(self, shard: int) -> int:
+        """The last generation whose recovery was finished; 0 where there was none."""
+        return await self._ledger.opened_generation(shard)
 
     async def _take_over(self, shard: int, cursor: Cursor, token: str) -> tuple[int, int]:
         text = script_source("takeover")
@@ -145,37 +154,18 @@ class Recoverer:
             raise Recovering("a newer recovery has been here")
         return int(reply[1]), int(reply[2])
 
-    async def _drain(self, shard: int, cursor: Cursor) -> Cursor:
+    async def _drain(self, shard: int, cursor: Cursor, lease: Lease) -> Cursor:
         """Apply the rest of the log. A log that can't be followed is left to the rebuild."""
         log = ShardLog(self._client, shard)
-        keep = self._keep(shard, cursor)
         try:
             async for page in log.read_all(LOG_START, DRAIN_ENTRIES_MAX):
                 fresh = [entry for entry in page if entry.last_seq > cursor.seq]
                 if fresh:
+                    await lease.renew()
                     applied = await self._ledger.apply(cursor, fresh, fresh[0].generation)
                     cursor = applied.cursor
-                    await keep.renew()
         except LogGap as gap:
             logger.error("shard %d: the log ends at seq %d: %s", shard, cursor.seq, gap)
         except CursorMoved as moved:
             raise Recovering("another process has taken this recovery over") from moved
         return cursor
-
-
-class KeepLease:
-    """Renews the lease on the way through long work."""
-
-    def __init__(self, ledger: RecoverableLedger, shard: int, generation: int, owner: str) -> None:
-        self._ledger = ledger
-        self._shard = shard
-        self._generation = generation
-        self._owner = owner
-
-    async def renew(self) -> None:
-        """Raises ``Recovering`` where the lease ran out and another process took over."""
-        kept = await self._ledger.renew_recovery(
-            self._shard, self._generation, self._owner, LEASE_MS
-        )
-        if not kept:
-            raise Recovering("another process has taken this recovery over")

@@ -287,7 +287,7 @@ async def test_entries_of_another_generation_are_refused(book: Book):
 async def test_a_recovery_may_drain_the_generation_before(book: Book):
     await book.write(created())
     left = book.log.entries(held(1))
-    cursor = await book.ledger.bump_generation(0, 1, "me", 1000)
+    cursor = await book.ledger.bump_generation(0, 1, 0, "me", 1000)
     assert cursor is not None
     with pytest.raises(CursorMoved):
         await book.apply(left)
