@@ -2,7 +2,8 @@
 --[[ reserve_cart: hold every line of one buyer's cart in this shard, or none.
 KEYS  1 shard_meta   2 shard_log   3 reservations   4 due
       and for each line   pool   deadlines   buyers   retired
-ARGV  1 cart   2 buyer   and for each line   pool_id   digest   quantity
+ARGV  1 cart   2 buyer   and for each line   pool_id   digest   quantity; a pool that comes twice is
+      refused, so whoever asks adds its lines up
 RETURNS {status, now_ms, seq, first_seq, verdicts, available…, record…}: one digit, one number and
       one packed record ('' where there is none) a line; nothing is held unless all lines may be
       0 HELD   1 REFUSED   -1 FENCED
@@ -18,6 +19,7 @@ WHY   a cart that lacks one line must not keep units from others, not even for a
 local cart, buyer = ARGV[1], ARGV[2]
 local count = (#ARGV - 2) / 3
 local verdicts, available, records, lines = {}, {}, {}, {}
+local pools_seen, digests_seen = {}, {}
 local refused = false
 local seq_before = seq
 
@@ -66,7 +68,9 @@ for index = 1, count do
     'starts_at_ms', 'ends_at_ms', 'grants', 'waves', 'locked')
   local known = call('HGET', KEYS[3], line.digest)
   local verdict
-  if known then
+  if pools_seen[line.pool_id] or digests_seen[line.digest] then
+    verdict = 2 -- each line is measured against the whole pool, and has a record of its own
+  elseif known then
     verdict = same_payload(known, line.tail) and 1 or 2
   elseif not pool[1] then
     verdict = 8
@@ -75,6 +79,7 @@ for index = 1, count do
     line.hold_ms = tonumber(pool[4])
     verdict = verdict_of(line, pool)
   end
+  pools_seen[line.pool_id], digests_seen[line.digest] = true, true
   lines[index], verdicts[index] = line, verdict
   records[index] = verdict == 1 and known or ''
   available[index] = line.available

@@ -125,12 +125,17 @@ class ReferenceStore(ReferenceShard):
         self, shard: int, cart: str, buyer: str, lines: Sequence[tuple[str, str, int]]
     ) -> CartReply:
         wanted: list[tuple[Pool | None, ReservationRecord, Verdict, int]] = []
+        named: set[str] = set()
         for pool_id, digest, quantity in lines:
             pool = self.pools.get(pool_id)
             record = ReservationRecord(
                 ReservationState.HELD, 0, 1, 0, quantity, pool_id, buyer, cart
             )
-            if digest in self.records:
+            twice = not named.isdisjoint({f"pool {pool_id}", digest})
+            named |= {f"pool {pool_id}", digest}
+            if twice:
+                wanted.append((pool, record, Verdict.MISMATCH, 0))
+            elif digest in self.records:
                 wanted.append((pool, record, self._verdict_of_known(digest, record), 0))
             elif pool is None:
                 wanted.append((pool, record, Verdict.UNKNOWN_POOL, 0))

@@ -190,6 +190,15 @@ class HotStore:
         _, reply = await self._call("claim_payment", shard, key_list, arguments)
         return bool(reply[0] == ClaimPaymentStatus.CLAIMED)
 
+    async def decide_cart(self, shard: int, cart: str, verdict: str) -> tuple[str, bool]:
+        """Fix how a cart of several shards comes out: (generation, is it this verdict).
+
+        The first verdict stands. It is remembered as long as a key is, and lost with the data set.
+        """
+        key_list = build_keys("claim_payment", shard, digest=digest_of("cart verdict", cart))
+        generation, reply = await self._call("claim_payment", shard, key_list, [verdict, 0])
+        return generation, bool(reply[0] == ClaimPaymentStatus.CLAIMED)
+
     async def cancel(self, target: ReservationId, kind: str) -> replies.ReservationReply:
         """Give a hold back; ``kind`` is cancelled or revoked. Outcomes: ``CancelStatus``."""
         return replies.reservation_reply(

@@ -115,3 +115,15 @@ async def test_time_is_settled_even_where_the_cart_is_refused(subject, store):
     assert (verdicts_of(reply), reply.lines[0].available) == ([Verdict.SOLD_OUT], 5)
     assert (await store.snapshot("p")).counters == PoolCounters(5, 5, 0, 0, 0)
     assert (await ask(store, ("p", 3, 5), buyer="b")).held
+
+
+@pytest.mark.parametrize("second", [("p", 2, 6), ("q", 1, 1)], ids=["pool", "key"])
+async def test_nothing_comes_twice_in_a_cart(subject, store, second):
+    """Each line is measured against the whole pool: together two could take what is not there."""
+    await create(store, "p")
+    await create(store, "q")
+    before = await subject.state(["p", "q"])
+    reply = await ask(store, ("p", 1, 6), second)
+    assert not reply.held
+    assert verdicts_of(reply) == [Verdict.HELD, Verdict.MISMATCH]
+    assert await subject.state(["p", "q"]) == before
