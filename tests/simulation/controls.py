@@ -312,13 +312,17 @@ def stale_primary_accepted() -> Any:
         async def really_opened(self, shard: int) -> int:
             return await super().opened_generation(shard)
 
-    class Blind(Recoverer):
+    class Seeing(Recoverer):
         async def opened_generation(self, shard: int) -> int:
             ledger: Any = self._ledger
             opened: int = await ledger.really_opened(shard)
             return opened
 
-    return parts(ledger=Forgetful, recoverer=Blind)
+    class Blind(Gate):
+        async def _is_ours(self, shard: int, cursor: Cursor, opened: int) -> bool:
+            return await super()._is_ours(shard, cursor, cursor.generation)
+
+    return parts(ledger=Forgetful, recoverer=Seeing, gate=Blind)
 
 
 @control

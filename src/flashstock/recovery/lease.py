@@ -63,7 +63,6 @@ class KeptLease:
             await self.renew()
         finally:
             renewing.cancel()
-            await asyncio.gather(renewing, return_exceptions=True)
 
     async def _renew_until_lost(self) -> None:
         interval_s = max(RENEWAL_INTERVAL_MIN_S, self._lease_ms / RENEWALS_IN_LEASE / 1000)
