@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from sqlalchemy import literal_column, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from flashstock.ledger.batch import Step, steps_of
@@ -13,7 +12,6 @@ from flashstock.ledger.cursor import Cursor, Cursors
 from flashstock.ledger.engine import LONG_OPERATION_TIMEOUT_MS, is_sqlite, writing
 from flashstock.ledger.failures import CursorMoved, LedgerUnavailable, LogGap, is_violation
 from flashstock.ledger.quarantine import change_all_but_violations
-from flashstock.ledger.tables import cursors, reservations
 from flashstock.ledger.writes import LedgerWrites
 from flashstock.ledger.writes_postgres import PostgresWrites
 from flashstock.ledger.writes_sqlite import SqliteWrites
@@ -84,31 +82,6 @@ class Ledger(Cursors):
                 connection, steps, self._change, self._clock()
             )
         return Applied(after, quarantined)
-
-    async def extend_open_deadlines(self, shard: int, generation: int, by_ms: int) -> int | None:
-        """Give every hold of the shard back the time an outage took from its buyer.
-
-        Returns:
-            How many holds got it, or ``None`` where the shard is not of that generation.
-
-        Raises:
-            LedgerUnavailable: none did, or all did and the answer was lost.
-        """
-        fence = select(cursors.c.shard).where(
-            cursors.c.shard == shard, cursors.c.generation == generation
-        )
-        statement = (
-            update(reservations)
-            .where(
-                reservations.c.shard == shard,
-                reservations.c.state == literal_column("'held'"),
-            )
-            .values(deadline_ms=reservations.c.deadline_ms + by_ms)
-        )
-        async with writing(self._engine, LONG_OPERATION_TIMEOUT_MS) as connection:
-            if (await connection.execute(fence.with_for_update())).first() is None:
-                return None
-            return (await connection.execute(statement)).rowcount
 
     async def _advance(
         self, connection: AsyncConnection, before: Cursor, after: Cursor, steps: Sequence[Step]

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from flashstock.ledger.apply import Cursor, CursorMoved, Ledger
-from tests.contract.ledger.written_log import NOW_MS, ORDER_SECRET, Book, cancelled, created, held
+from tests.contract.ledger.written_log import NOW_MS, ORDER_SECRET, Book, created, held
 
 
 class Clock:
@@ -114,13 +114,3 @@ async def test_only_the_generation_that_was_seen_can_be_ended(ledger: Ledger):
     assert await ledger.bump_generation(0, 9, 0, "me", 1000) is None
     assert await ledger.bump_generation(5, 1, 0, "me", 1000) is None
     assert await ledger.cursor(0) == Cursor(0, 1, 0, "0-0")
-
-
-async def test_open_holds_get_the_time_of_an_outage_back(book: Book):
-    await book.write(created(), held(1, 2, 3))
-    await book.write(cancelled(2))
-    assert await book.ledger.extend_open_deadlines(0, 1, 5_000) == 2
-    assert await book.ledger.extend_open_deadlines(0, 2, 5_000) is None
-    assert await book.ledger.extend_open_deadlines(1, 1, 5_000) is None
-    rows = await book.rows("reservations")
-    assert [row.deadline_ms - NOW_MS - 900_000 for row in rows] == [5_000, 0, 5_000]
