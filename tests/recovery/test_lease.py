@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from flashstock.errors import Recovering
+from flashstock.errors import FlashstockError, Recovering
 from flashstock.recovery import lease, recover
+from flashstock.writer import writer
 from tests.recovery.node import Node, eventually, opened, raw, settings_for, unopened
 
 LEASE_MS = 400
@@ -101,3 +102,27 @@ def _late_to_act(node: Node) -> None:
         return await bump(*arguments)
 
     ledger.bump_generation = bump_late
+
+
+async def test_an_idle_shard_notices_that_its_recoverer_died(valkey_url, sqlite_url, monkeypatch):
+    """It won the generation and nothing else: the scripts of the one before go on working."""
+    monkeypatch.setattr(writer, "LOOK_INTERVAL_S", 0.1)
+    monkeypatch.setattr(writer, "STANDSTILL_S", 0.2)
+    settings = await settings_for(valkey_url, sqlite_url)
+    async with opened(settings) as node:
+        await node.create("pool", 10)
+        await node.is_applied()
+        assert await node.stores.ledger.bump_generation(0, 2, 2, "dead", 1)
+
+        async def is_open_again() -> bool:
+            return await node.stores.ledger.opened_generation(0) == 4
+
+        await eventually(is_open_again, "it is opened under the next generation")
+        assert await eventually(lambda: _answers(node), "it answers")
+
+
+async def _answers(node: Node) -> bool:
+    try:
+        return bool(await node.hold("pool", "after"))
+    except FlashstockError:
+        return False

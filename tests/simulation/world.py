@@ -8,7 +8,6 @@ import logging
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import blake2b
-from itertools import count
 from random import Random
 from typing import Any, Final
 
@@ -163,12 +162,12 @@ class World:
         await asyncio.gather(operator.live(), *(customer.live() for customer in crowd))
         self.faults.heal()
         await operator.work_once("rest")
-        await self._rest(operator)
+        await self._rest()
         await self._check_at_rest()
         for _ in range(LATE_REQUESTS_MAX):
             self._end_all_holds()
             await asyncio.sleep(2.0)
-            await self._rest(operator)
+            await self._rest()
             if not self._held():
                 break
         await self._check_at_rest()
@@ -184,21 +183,13 @@ class World:
         latest = max((row.deadline_ms for row in rows), default=0)
         self.server_clock_offset_ms += max(0, latest + 1 - self._server_clock_ms())
 
-    async def _rest(self, operator: Operator) -> None:
-        """Wait until every process is open and SQL has everything.
-
-        A generation that SQL heard of late, from somebody who had given up, is noticed with the
-        next event only: so there are some.
-        """
+    async def _rest(self) -> None:
+        """Wait until every process is open and SQL has everything, though nothing happens."""
         deadline = self.loop.time() + REST_LIMIT_S
-        for look in count(1):
-            if await self._at_rest():
-                return
+        while not await self._at_rest():
             if self.loop.time() > deadline:
                 raise Stuck(f"not at rest {REST_LIMIT_S} s after the last fault")
             await asyncio.sleep(0.3)
-            if look % 20 == 0:
-                await operator.work_once(f"rest.{self.loop.time():.0f}")
 
     async def _at_rest(self) -> bool:
         """Whoever is asked nothing notices nothing, so everybody is asked."""
@@ -209,8 +200,7 @@ class World:
             for shard in range(self.shard_count):
                 answer = part.serve(partial(_seq, shard), unnoticed)
                 rest &= isinstance(await answer, int)
-        # Where there is no pool nothing happens, so nobody notices a late generation.
-        for shard in sorted({pool.shard for pool in self.database.tables.pools.values()}):
+        for shard in range(self.shard_count):
             row = self.database.tables.cursors.get(shard)
             meta = server.data.values.get(b"{fs:%02d}:meta" % shard, {})
             rest &= (

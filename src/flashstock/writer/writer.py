@@ -24,6 +24,7 @@ READ_ENTRIES_MAX: Final = 64
 BLOCK_MS: Final = 1_000
 RETRY_DELAY_MIN_S: Final = 0.05
 RETRY_DELAY_MAX_S: Final = 1.0
+LOOK_INTERVAL_S: Final = 5.0
 STANDSTILL_S: Final = 10.0
 """As long as a recoverer's lease: before it runs out nobody else could begin anyway."""
 
@@ -74,6 +75,7 @@ class ShardWriter:
         self._delay_s = RETRY_DELAY_MIN_S
         self._awaited: Cursor | None = None
         self._awaited_since_s = 0.0
+        self._looked_at_s = 0.0
         self._applied_ids: deque[str] = deque()
         self.events_applied = 0
         self.transactions = 0
@@ -127,12 +129,26 @@ class ShardWriter:
                 cursor = await self._apply(cursor, entries)
             elif self._stopping:
                 return
+            elif await self._has_moved_on(cursor):
+                raise CursorMoved
             elif await self._log.seq() > cursor.seq:
                 # Something is there that the hint passes over.
                 entries = await self._log.read(LOG_START, entries_max=READ_ENTRIES_MAX)
                 after = LOG_START
                 if not entries or entries[0].seq > cursor.seq + 1:
                     raise LogGap(f"the log does not hold seq {cursor.seq + 1}")
+
+    async def _has_moved_on(self, cursor: Cursor) -> bool:
+        """Whether SQL stands elsewhere, looked up every few seconds while nothing happens.
+
+        A generation that was won in SQL shows in the log only with the next event, and whoever
+        sends that would have to wait until it is opened.
+        """
+        now_s = asyncio.get_running_loop().time()
+        if now_s - self._looked_at_s < LOOK_INTERVAL_S:
+            return False
+        self._looked_at_s = now_s
+        return await self._ledger.cursor(self._shard) != cursor
 
     def _ask_once_nothing_moves(self, cursor: Cursor) -> None:
         """Where the cursor's generation is not that of the data set, somebody is at it.
