@@ -107,7 +107,7 @@ if granted_count > 0 then
   call('HSET', KEYS[6], unpack(allowances))
   call('ZADD', KEYS[5], deadline_ms, table.concat(digests))
   call('ZADD', KEYS[8], 'LT', deadline_ms, pool_id)
-  append('held', granted_count, pool_id, fields)
+  append('held', granted_count, pool_id, fields, pool[8] == 'fast')
 end
 if seq > seq_before then
   call('HSET', KEYS[3], 'available', available, 'held', held, 'grants', grants)

@@ -19,10 +19,13 @@ local function text(number)
   return string.format('%.0f', number)
 end
 
--- One decision, one log entry; `fields` follow the pool and the time.
-local function append(kind, count, pool_id, fields)
+-- One decision, one log entry; `fields` follow the pool and the time. It is `patient` where nobody
+-- waits for its commit, so that the writer may put more into one transaction.
+local IN_A_HURRY, PATIENT = {}, { 'patient', '1' }
+local function append(kind, count, pool_id, fields, patient)
   call('XADD', KEYS[2], '*', 'kind', kind, 'generation', GENERATION, 'seq', text(seq + 1),
-    'count', count, 'payload', pool_id .. '\t' .. text(now) .. '\t' .. table.concat(fields, '\t'))
+    'count', count, 'payload', pool_id .. '\t' .. text(now) .. '\t' .. table.concat(fields, '\t'),
+    unpack(patient and PATIENT or IN_A_HURRY))
   seq = seq + count
 end
 

@@ -45,6 +45,7 @@ def decode_entry(shard: int, stream_id: bytes, fields: Mapping[bytes, bytes]) ->
             kind=fields[b"kind"].decode(errors="surrogateescape"),
             payload=fields[b"payload"].decode(errors="surrogateescape"),
             stream_id=stream_id.decode(),
+            patient=b"patient" in fields,
         )
     except (KeyError, ValueError) as problem:
         raise MalformedEntry(f"log entry {stream_id!r} can't be read: {problem!r}") from problem

@@ -29,6 +29,8 @@ class LogEntry:
     kind: str
     payload: str
     stream_id: str = ""
+    patient: bool = False
+    """Nobody waits for its commit."""
 
     @property
     def last_seq(self) -> int:

@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 READ_ENTRIES_MAX: Final = 64
 """Log entries in one read; each holds at most 128 events, so this bounds memory too."""
 BLOCK_MS: Final = 1_000
+LINGER_MS: Final = 50
+"""As long entries that nobody waits for may be kept back to be committed with later ones."""
 RETRY_DELAY_MIN_S: Final = 0.05
 RETRY_DELAY_MAX_S: Final = 1.0
 LOOK_INTERVAL_S: Final = 5.0
@@ -125,6 +127,7 @@ class ShardWriter:
             block_ms = None if self._stopping else BLOCK_MS
             entries = await self._log.read(after, entries_max=READ_ENTRIES_MAX, block_ms=block_ms)
             if entries:
+                entries = await self._gather(entries)
                 after = entries[-1].stream_id
                 cursor = await self._apply(cursor, entries)
             elif self._stopping:
@@ -149,6 +152,27 @@ class ShardWriter:
             return False
         self._looked_at_s = now_s
         return await self._ledger.cursor(self._shard) != cursor
+
+    async def _gather(self, entries: list[LogEntry]) -> list[LogEntry]:
+        """Where nobody waits for the commit, let more come: a transaction costs as much for one
+        entry as for many.
+        """
+        clock = asyncio.get_running_loop().time
+        commit_at = clock() + LINGER_MS / 1_000
+        gathered, newest = list(entries), entries
+        while (
+            all(entry.patient for entry in newest)
+            and not self._stopping
+            and (room := READ_ENTRIES_MAX - len(gathered)) > 0
+            and sum(entry.count for entry in gathered) < self._events_max
+            and (left_ms := round((commit_at - clock()) * 1_000)) > 0
+        ):
+            after = gathered[-1].stream_id
+            newest = await self._log.read(after, entries_max=room, block_ms=left_ms)
+            if not newest:
+                break
+            gathered += newest
+        return gathered
 
     def _ask_once_nothing_moves(self, cursor: Cursor) -> None:
         """Where the cursor's generation is not that of the data set, somebody is at it.
