@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Protocol, TypeVar
 
-from flashstock.errors import FlashstockError
 from flashstock.hotpath.applied import AppliedTracker
 from flashstock.hotpath.replies import BatchReply
 
@@ -39,7 +38,7 @@ async def without_refused(
         asking, _, replay = one
         try:
             await applied.check_hold(shard, f"{pool}~{asking.digest}", seqs, replay)
-        except FlashstockError as failure:
+        except Exception as failure:  # noqa: BLE001 (handed on: nobody waits for ever)
             asking.failed(failure)
         else:
             recorded.append(one)
