@@ -143,6 +143,11 @@ def noop_unread(this: Round) -> Measured:
     return noop(this, "/unread")
 
 
+def noop_short(this: Round) -> Measured:
+    """The floor of what the service really runs on: the request past ASGI, nothing behind it."""
+    return noop(this, "/short")
+
+
 def noop_fastapi(this: Round) -> Measured:
     """What FastAPI and pydantic take for the same request, with nothing behind them."""
     with asgi("bench.noop_fastapi:app", this.options, this.directory) as (url, pids):
@@ -317,6 +322,9 @@ MEASUREMENTS: Final[dict[str, Measurement]] = {
         Measurement("sold_out_rps", "sold-out answer", "requests/s", sold_out),
         Measurement(
             "noop_unread_rps", "no-op, body unread", "requests/s", noop_unread, beside="noop_rps"
+        ),
+        Measurement(
+            "noop_short_rps", "no-op without ASGI", "requests/s", noop_short, beside="noop_rps"
         ),
         Measurement(
             "noop_fastapi_rps", "no-op on FastAPI", "requests/s", noop_fastapi, beside="naive_rps"
