@@ -53,6 +53,6 @@ async def test_a_writer_that_stops_keeps_nothing_back(node):
     await node.hold("fast", "another")  # an entry that wakes it
 
     async def applied() -> bool:
-        return await node.lag(0) == 0
+        return bool(await node.lag(0) == 0)
 
     await eventually(applied, "all is committed")

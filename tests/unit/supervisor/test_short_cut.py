@@ -118,9 +118,11 @@ UNUSUAL = {
 async def test_the_ordinary_request_takes_it_and_is_answered_as_through_asgi():
     app = App()
     async with served(app) as (host, port, _), connected(host, port) as (reader, writer):
-        for _ in range(3):
+        for _ in range(2):
             writer.write(ORDINARY)
-            status, headers, body = await answer_of(reader)
+            await answer_of(reader)
+        writer.write(ORDINARY)
+        status, headers, body = await answer_of(reader)
         writer.write(UNUSUAL["a query"])
         assert await answer_of(reader) == (status, headers, body)
         assert (status, body) == (201, b"hello|yes")
