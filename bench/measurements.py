@@ -253,7 +253,11 @@ def engine_batch(this: Round) -> Measured:
 
 def drained(this: Round) -> Measured:
     """Fill the log through the API while no writer runs, then start one."""
-    settings = {"FLASHSTOCK_BACKLOG_EVENTS_MAX": str(drain.BACKLOG_EVENTS_MAX)}
+    settings = {
+        "FLASHSTOCK_BACKLOG_EVENTS_MAX": str(drain.BACKLOG_EVENTS_MAX),
+        # The pool is created while its first writer is still starting.
+        "FLASHSTOCK_APPLIED_TIMEOUT_MS": "30000",
+    }
     with this.fresh_service(with_writer=False, settings=settings) as (running_service, pids):
         environment = running_service.environment
         with running("first-writer", drain.writer_arguments(), this.directory, environment):
