@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from flashstock.api.lean import LeanAnswer, Respond
+from flashstock.api.turnstile import Turnstile
 
 # As long as a real answer, so that the socket carries the same load both ways.
 BODY: Final = (
@@ -38,10 +39,14 @@ def _answer_short(headers: Mapping[bytes, bytes], body: bytes, respond: Respond)
     respond(_SHORT)
 
 
+def _refuse(path: str, respond: Respond) -> None:  # noqa: ARG001 (the turnstile's signature)
+    raise AssertionError(f"{path}: no load is this large")
+
+
 class NoOp:
     """Take the request, answer at once."""
 
-    short_cuts: Final = {"/short": _answer_short}
+    turnstile: Final = Turnstile({"/short": _answer_short}, _refuse, waiting_max=100_000)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":

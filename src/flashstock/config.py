@@ -95,7 +95,7 @@ class Settings(BaseSettings):
     retention_hours: int = Field(default=24, ge=1, le=24 * 366)
 
     lane_batch_max: int = Field(default=128, ge=1, le=1_000)
-    lane_pending_max: int = Field(default=4_096, ge=1, le=1_000_000)
+    lane_pending_max: int = Field(default=2_048, ge=1, le=1_000_000)
     backlog_events_max: int = Field(default=100_000, ge=1, le=100_000_000)
     sold_out_stale_ms: int = Field(default=50, ge=0, le=1_000)
     redis_timeout_ms: Milliseconds = 1_000

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -14,7 +14,6 @@ from flashstock.api.asgi import Receive, Scope, Send
 from flashstock.api.envelope import Envelope
 from flashstock.api.handlers import add_exception_handlers
 from flashstock.api.hot import HotRoutes
-from flashstock.api.lean import LeanHandler
 from flashstock.api.openapi import TITLE, build_document
 from flashstock.api.routes import health, keys, lean, operations, pools, reservations
 from flashstock.api.services import Services
@@ -80,13 +79,13 @@ def build_api(services: Services) -> DescribedAPI:
 class Application:
     """The ASGI application of one API process.
 
-    ``short_cuts`` maps the paths of some ``POST`` requests to handlers that a server may call
-    without ASGI; through ASGI they give the same answers.
+    A server may hand the lean requests to ``turnstile`` instead of calling the application; the
+    answers are the same.
     """
 
     def __init__(self, services: Services) -> None:
         hot = HotRoutes(services)
-        self.short_cuts: Mapping[str, LeanHandler] = hot.short_cuts
+        self.turnstile = hot.turnstile
         self._hot_handler = hot.handler
         self._everything_else = Envelope(build_api(services), services.counters)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
-from types import MappingProxyType
 from typing import Any, Final
 
 import orjson
@@ -37,7 +36,8 @@ from flashstock.api.requests import (
     require_json,
 )
 from flashstock.api.services import Services
-from flashstock.errors import FlashstockError
+from flashstock.api.turnstile import Turnstile
+from flashstock.errors import FlashstockError, Overloaded
 from flashstock.hotpath.replies import BatchReply
 from flashstock.hotpath.scripts import Verdict
 from flashstock.model.ids import digest_of, parse_reservation_id
@@ -54,6 +54,8 @@ _SOLD_OUT: Final = int(Verdict.SOLD_OUT)
 _SOLD_OUT_CACHED_MAX: Final = 10_000
 _HEADERS: Final = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
 _REPLAY_HEADERS: Final = (*_HEADERS, (b"idempotency-replayed", b"true"))
+
+_OVERLOADED: Final = problem_answer(Overloaded())
 
 Answering = Callable[[Scope, Receive], Awaitable[LeanAnswer]]
 
@@ -151,7 +153,7 @@ class _Item:
 class HotRoutes:
     """The handlers of the four routes of the hot path.
 
-    ``short_cuts`` are those that a server may call without ASGI, by the path of the ``POST``.
+    ``turnstile`` is for servers that know how to call handlers without ASGI.
     """
 
     def __init__(self, services: Services) -> None:
@@ -161,16 +163,14 @@ class HotRoutes:
         self._keyring = services.keyring
         self._verdicts = services.counters.verdicts
         self._sold_out: dict[str, tuple[BatchReply, LeanAnswer]] = {}
-        self.short_cuts: Mapping[str, LeanHandler] = MappingProxyType(
-            {
-                _RESERVATIONS: self._guarded(_RESERVATIONS, self._reserve),
-                _BATCH: self._guarded(_BATCH, self._batch),
-            }
-        )
-        self._exact: Mapping[str, ASGIHandler] = {
-            path: as_asgi(handler, self._counting(path))
-            for path, handler in self.short_cuts.items()
+        lean: Mapping[str, LeanHandler] = {
+            _RESERVATIONS: self._guarded(_RESERVATIONS, self._reserve),
+            _BATCH: self._guarded(_BATCH, self._batch),
         }
+        self._exact: Mapping[str, ASGIHandler] = {
+            path: as_asgi(handler, self._counting(path)) for path, handler in lean.items()
+        }
+        self.turnstile = Turnstile(lean, self._turn_away, services.settings.lane_pending_max)
         one = f"{_RESERVATIONS}/{{reservation_id}}"
         self._confirm_handler = self._guarded_asgi(f"{one}/confirm", self._confirm)
         self._cancel_handler = self._guarded_asgi(f"{one}/cancel", self._cancel)
@@ -209,6 +209,11 @@ class HotRoutes:
                 counted(_failed(failure))
 
         return guarded
+
+    def _turn_away(self, route: str, respond: Respond) -> None:
+        answer = _OVERLOADED
+        self._services.counters.answered("POST", route, answer.status, answer.code)
+        respond(answer)
 
     def _guarded_asgi(self, route: str, handler: Answering) -> ASGIHandler:
         """The same for routes that wait."""

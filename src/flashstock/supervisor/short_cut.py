@@ -3,7 +3,7 @@
 A task, an event, a scope and five messages per request are most of what an ASGI server costs, and
 a reservation needs none of them. This subclass of uvicorn's httptools protocol hands the ordinary
 case of a lean request (a whole body of known, small length on an idle connection that stays
-open) straight to its handler, and writes the answer in one piece. Everything else, however
+open) to its handler by a plain call, and writes the answer in one piece. Everything else, however
 slightly unusual, takes uvicorn's own way to the very same handlers through ASGI.
 
 What it must keep of uvicorn's promises: answers in the order of the requests, a drain on shutdown,
@@ -17,7 +17,8 @@ from typing import Any, Final
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from flashstock.api.lean import DECIDING_HEADERS, LENGTH_DIGITS_UNCHECKED, LeanAnswer, LeanHandler
+from flashstock.api.lean import DECIDING_HEADERS, LENGTH_DIGITS_UNCHECKED, LeanAnswer
+from flashstock.api.turnstile import Turnstile
 
 _HEADS_MAX: Final = 1_000
 _CLOSE: Final = (b"connection", b"close")
@@ -64,12 +65,12 @@ class _Exchange:
     One object serves all such requests of a connection: there is one at a time.
     """
 
-    __slots__ = ("body", "disconnected", "handler", "headers", "keep_alive", "response_complete")
+    __slots__ = ("body", "disconnected", "headers", "keep_alive", "path", "response_complete")
 
     message_event: Final = _NoEvent()
 
     def __init__(self) -> None:
-        self.handler: LeanHandler | None = None
+        self.path = ""
         self.headers: dict[bytes, bytes] = {}
         self.body = b""
         self.response_complete = True
@@ -78,13 +79,14 @@ class _Exchange:
 
 
 class ShortCutProtocol(HttpToolsProtocol):
-    """One connection. The application's ``short_cuts`` say which paths have one."""
+    """One connection. The application's ``turnstile`` knows which paths have a short cut."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        handlers = getattr(self.config.app, "short_cuts", {})
-        self._short_cuts: dict[bytes, LeanHandler] = {
-            path.encode(): handler for path, handler in handlers.items()
+        turnstile: Turnstile | None = getattr(self.config.app, "turnstile", None)
+        self._turnstile = turnstile
+        self._short_cuts: dict[bytes, str] = {
+            path.encode(): path for path in (turnstile.handlers if turnstile else ())
         }
         self._exchange = _Exchange()
         self._receiving = False
@@ -107,10 +109,10 @@ class ShortCutProtocol(HttpToolsProtocol):
         self.expect_100_continue = False
 
     def on_headers_complete(self) -> None:
-        handler = self._short_cuts.get(self.url)
-        if handler is not None and self._is_ordinary():
+        path = self._short_cuts.get(self.url)
+        if path is not None and self._is_ordinary():
             exchange = self._exchange
-            exchange.handler = handler
+            exchange.path = path
             exchange.response_complete = False
             self.cycle = exchange  # type: ignore[assignment]
             self._receiving = True
@@ -159,8 +161,8 @@ class ShortCutProtocol(HttpToolsProtocol):
             return
         self._receiving = False
         exchange = self._exchange
-        assert exchange.handler is not None
-        exchange.handler(exchange.headers, exchange.body, self._respond)
+        assert self._turnstile is not None
+        self._turnstile.enter(exchange.path, exchange.headers, exchange.body, self._respond)
 
     def _respond(self, answer: LeanAnswer) -> None:
         exchange = self._exchange

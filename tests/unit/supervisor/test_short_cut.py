@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 import uvicorn
 
-from flashstock.api.lean import LeanAnswer, LeanHandler, Respond, as_asgi
+from flashstock.api.lean import LeanAnswer, Respond, as_asgi
+from flashstock.api.turnstile import Turnstile
 from flashstock.supervisor.short_cut import ShortCutProtocol
 from flashstock.supervisor.sockets import bind
 
@@ -30,14 +31,19 @@ class App:
     held_back: list[Callable[[], None]] = field(default_factory=list)
     ways: list[str] = field(default_factory=list)
     hold_back: bool = False
+    waiting_max: int = 1_000
 
     def __post_init__(self) -> None:
-        self.short_cuts: Mapping[str, LeanHandler] = {PATH: self._lean}
+        self.turnstile = Turnstile({PATH: self._lean}, self._refuse, self.waiting_max)
         self._as_asgi = as_asgi(self._answer, lambda answer: None)  # noqa: ARG005 (nobody counts)
 
     def _lean(self, headers: Mapping[bytes, bytes], body: bytes, respond: Respond) -> None:
         self.ways.append("short")
         self._answer(headers, body, respond)
+
+    def _refuse(self, path: str, respond: Respond) -> None:
+        assert path == PATH
+        respond(LeanAnswer(503, HEADERS, b"too many"))
 
     def _answer(self, headers: Mapping[bytes, bytes], body: bytes, respond: Respond) -> None:
         answer = LeanAnswer(201, HEADERS, body + b"|" + headers.get(b"x-sent", b""))
