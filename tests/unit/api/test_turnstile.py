@@ -21,7 +21,7 @@ class Crowd:
         self.refused: list[int] = []
         self.turnstile = Turnstile({PATH: self._serve}, self._refuse, waiting_max)
 
-    def _serve(self, headers: Mapping[bytes, bytes], body: bytes, respond: Respond) -> None:  # noqa: ARG002 (a lean handler's signature)
+    def _serve(self, headers: Mapping[bytes, bytes], body: bytes, respond: Respond) -> None:
         self.served.append(int(body))
         respond(YES)
 
@@ -65,7 +65,7 @@ async def test_those_who_ask_again_at_once_do_not_stop_the_rest_of_the_process()
     crowd = Crowd(waiting_max=10)
     asked = 0
 
-    def ask_again(answer: LeanAnswer | None = None) -> None:  # noqa: ARG001 (whatever it says)
+    def ask_again(answer: LeanAnswer | None = None) -> None:
         nonlocal asked
         asked += 1
         if asked < 100_000:
