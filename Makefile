@@ -65,6 +65,10 @@ FIRST ?= 1
 simulate: $(READY) ## Simulated worlds full of faults: make simulate SEEDS=1000, or SEED=7 to replay one
 	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--first $(FIRST) --seeds $(SEEDS) --jobs $(JOBS)) $(ARGS)
 
+.PHONY: chaos
+chaos: $(READY) ## Faults on real processes under load: make chaos ARGS="--faults 500 --seed 7"
+	@$(BIN)/python -m tests.chaos $(ARGS)
+
 .PHONY: pins
 pins: $(READY) ## Renew constraints.txt from the newest releases pyproject.toml allows
 	@$(BIN)/pip install --quiet --upgrade --upgrade-strategy eager -e '.[dev]'
