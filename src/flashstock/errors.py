@@ -9,6 +9,7 @@
     ├── NotFound (404)          UnknownPool  UnknownReservation  UnknownRefund  UnknownPath
     ├── Invalid (4xx)           InvalidRequest  IdempotencyMismatch  IdempotencyKeyRequired
     │                           BodyTooLarge  UnsupportedMediaType  WrongMethod
+    │                           MalformedRequest
     ├── Denied (4xx)            Unauthorized  Forbidden  RateLimited
     ├── Unavailable (503)       Recovering  Overloaded  (always with Retry-After)
     └── ConfigurationError      start-up only: never an HTTP answer
@@ -196,6 +197,12 @@ class WrongMethod(Invalid):
     code = "wrong_method"
     status = 405
     title = "This path does not take that method"
+
+
+class MalformedRequest(Invalid):
+    code = "malformed_request"
+    status = 400
+    title = "This is not an HTTP/1.1 request"
 
 
 class Denied(FlashstockError):

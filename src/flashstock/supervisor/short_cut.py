@@ -15,10 +15,11 @@ from __future__ import annotations
 from typing import Any, Final
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from flashstock.api.lean import DECIDING_HEADERS, LENGTH_DIGITS_UNCHECKED, LeanAnswer
 from flashstock.api.turnstile import Turnstile
+from flashstock.supervisor.broken_http import OrderlyProtocol
 
 _HEADS_MAX: Final = 1_000
 _CLOSE: Final = (b"connection", b"close")
@@ -78,7 +79,7 @@ class _Exchange:
         self.disconnected = False
 
 
-class ShortCutProtocol(HttpToolsProtocol):
+class ShortCutProtocol(OrderlyProtocol):
     """One connection. The application's ``turnstile`` knows which paths have a short cut."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -96,6 +97,8 @@ class ShortCutProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Parse what came. The keep-alive timer runs on: it looks for itself whether it is time."""
         self._heard_at = self.loop.time()
+        if self._is_broken:
+            return
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserError:
@@ -145,10 +148,6 @@ class ShortCutProtocol(HttpToolsProtocol):
             and bool(parser.should_keep_alive())
         )
 
-    def _is_busy(self) -> bool:
-        current: Any = self.cycle
-        return current is not None and not current.response_complete
-
     def on_body(self, body: bytes) -> None:
         if self._receiving:
             self._exchange.body += body
@@ -182,6 +181,8 @@ class ShortCutProtocol(HttpToolsProtocol):
         elif self.pipeline:
             state.total_requests -= 1
             self.on_response_complete()
+        elif self._is_broken:
+            self._refuse()
         elif self.timeout_keep_alive_task is None:
             self._arm(self.timeout_keep_alive)
 
