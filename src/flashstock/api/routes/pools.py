@@ -58,7 +58,7 @@ changing = APIRouter(tags=["pools"], route_class=OpsRoute)
     responses={
         200: {"model": PoolDocument, "description": "It exists, with the same settings."},
         201: {"model": PoolDocument, "description": "Created."},
-        **problems(errors.PoolExists, writes=True),
+        **problems(errors.PoolExists, errors.NotRecorded, writes=True),
     },
 )
 async def create_pool(body: PoolRequest, services: ServicesOf) -> Response:
@@ -100,6 +100,7 @@ async def get_pool(pool: PoolIdOf, services: ServicesOf) -> Response:
             errors.InsufficientStock,
             errors.IdempotencyKeyRequired,
             errors.IdempotencyMismatch,
+            errors.NotRecorded,
             writes=True,
         ),
     },
@@ -124,7 +125,7 @@ async def adjust_pool(
     summary="Stop selling for now",
     responses={
         200: {"model": PoolDocument},
-        **problems(errors.UnknownPool, errors.Ended, writes=True),
+        **problems(errors.UnknownPool, errors.Ended, errors.NotRecorded, writes=True),
     },
 )
 async def pause_pool(pool: PoolIdOf, services: ServicesOf) -> Response:
@@ -138,7 +139,7 @@ async def pause_pool(pool: PoolIdOf, services: ServicesOf) -> Response:
     summary="Sell again",
     responses={
         200: {"model": PoolDocument},
-        **problems(errors.UnknownPool, errors.Ended, writes=True),
+        **problems(errors.UnknownPool, errors.Ended, errors.NotRecorded, writes=True),
     },
 )
 async def resume_pool(pool: PoolIdOf, services: ServicesOf) -> Response:
@@ -150,7 +151,10 @@ async def resume_pool(pool: PoolIdOf, services: ServicesOf) -> Response:
     "/v1/pools/{pool}/close",
     dependencies=[NO_BODY],
     summary="Stop selling for good",
-    responses={200: {"model": PoolDocument}, **problems(errors.UnknownPool, writes=True)},
+    responses={
+        200: {"model": PoolDocument},
+        **problems(errors.UnknownPool, errors.NotRecorded, writes=True),
+    },
 )
 async def close_pool(pool: PoolIdOf, services: ServicesOf) -> Response:
     """A closed pool stays closed; its holds can still be paid."""
