@@ -53,14 +53,16 @@ class Turnstile:
             asyncio.get_running_loop().call_soon(self._turn)
 
     def _turn(self) -> None:
-        waiting, handlers = self._waiting, self.handlers
-        for _ in range(min(len(waiting), ADMITTED_PER_TURN)):
-            path, headers, body, respond = waiting.popleft()
-            handlers[path](headers, body, respond)
-        for _ in range(min(len(waiting) - self._waiting_max, REFUSED_PER_TURN)):
-            path, _, _, respond = waiting.pop()
-            self._refuse(path, respond)
-        if waiting:
-            asyncio.get_running_loop().call_soon(self._turn)
-        else:
-            self._turning = False
+        waiting = self._waiting
+        try:
+            for _ in range(min(len(waiting), ADMITTED_PER_TURN)):
+                path, headers, body, respond = waiting.popleft()
+                self.handlers[path](headers, body, respond)
+            for _ in range(min(len(waiting) - self._waiting_max, REFUSED_PER_TURN)):
+                path, _, _, respond = waiting.pop()
+                self._refuse(path, respond)
+        finally:  # whatever one request broke, the others have their turn
+            if waiting:
+                asyncio.get_running_loop().call_soon(self._turn)
+            else:
+                self._turning = False

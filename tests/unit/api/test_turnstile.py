@@ -86,3 +86,19 @@ async def test_it_starts_again_after_a_quiet_time():
         crowd.ask(number)
         await asyncio.sleep(0)
         assert crowd.served[-1] == number
+
+
+async def test_a_request_that_breaks_stops_nobody_else():
+    crowd = Crowd(waiting_max=10)
+    broken: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: broken.append(context))
+
+    def hang_up(answer: LeanAnswer) -> None:
+        raise OSError(answer)
+
+    crowd.turnstile.enter(PATH, {}, b"0", hang_up)
+    crowd.ask(1)
+    for _ in range(2):
+        await asyncio.sleep(0)
+    assert crowd.served == [0, 1]
+    assert len(broken) == 1
