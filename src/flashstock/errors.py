@@ -5,8 +5,9 @@
     │   ├── SoldOut  BuyerLimit  NotStarted  Ended  Paused  NotEligible
     │   ├── ReservationExpired  AlreadyCancelled  AlreadyConfirmed  AlreadyReturned  NotConfirmed
     │   ├── RefundDue  PaymentRefUsed  RefundSettled
-    │   └── PoolExists  InsufficientStock  NotRecorded
-    ├── NotFound (404)          UnknownPool  UnknownReservation  UnknownRefund  UnknownPath
+    │   └── PoolExists  KeyExists  InsufficientStock  NotRecorded
+    ├── NotFound (404)          UnknownPool  UnknownReservation  UnknownRefund  UnknownKey
+    │                           UnknownPath
     ├── Invalid (4xx)           InvalidRequest  IdempotencyMismatch  IdempotencyKeyRequired
     │                           BodyTooLarge  UnsupportedMediaType  WrongMethod
     │                           MalformedRequest
@@ -121,6 +122,11 @@ class PoolExists(Refused):
     title = "A pool of this id exists with other settings"
 
 
+class KeyExists(Refused):
+    code = "key_exists"
+    title = "There is, or was, an API key of this name"
+
+
 class InsufficientStock(Refused):
     code = "insufficient_stock"
     title = "Buyers hold the units that should be taken back"
@@ -142,6 +148,11 @@ class NotFound(FlashstockError):
 class UnknownRefund(NotFound):
     code = "unknown_refund"
     title = "There is no such refund"
+
+
+class UnknownKey(NotFound):
+    code = "unknown_key"
+    title = "There is no API key of this name"
 
 
 class UnknownPath(NotFound):

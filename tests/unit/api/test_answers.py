@@ -122,7 +122,7 @@ async def test_a_key_is_shown_once_and_works_until_revoked(fakes):
     async with fakes.client() as client:
         made = (await send(client, "POST", "/v1/keys", {"name": "kiosk", "role": "ops"})).json()
         again = await send(client, "POST", "/v1/keys", {"name": "kiosk", "role": "ops"})
-        assert_problem(again, 409, "refused")
+        assert_problem(again, 409, "key_exists")
         listed = await client.get("/v1/keys")
         assert made["key"] not in listed.text
         assert {"name": "kiosk", "role": "ops"}.items() <= listed.json()["items"][-1].items()
@@ -132,8 +132,8 @@ async def test_a_key_is_shown_once_and_works_until_revoked(fakes):
         assert revoked.json()["revoked_at"] is not None
         assert (await client.delete("/v1/keys/kiosk")).json() == revoked.json()
         assert_problem(await client.get("/v1/ops/shards", headers=header), 401, "unauthorized")
-        assert_problem(await client.delete("/v1/keys/nobody"), 404, "not_found")
-        assert_problem(await client.delete("/v1/keys/a%20b"), 404, "not_found")
+        assert_problem(await client.delete("/v1/keys/nobody"), 404, "unknown_key")
+        assert_problem(await client.delete("/v1/keys/a%20b"), 404, "unknown_key")
 
 
 async def test_ready_needs_every_shard_and_sql(fakes):

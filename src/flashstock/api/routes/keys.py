@@ -27,7 +27,7 @@ keys = APIRouter(prefix="/v1/keys", tags=["keys"], route_class=AdminRoute)
     "",
     status_code=201,
     summary="Make an API key",
-    responses={201: {"model": NewKeyDocument}, **problems(errors.Refused, writes=True)},
+    responses={201: {"model": NewKeyDocument}, **problems(errors.KeyExists, writes=True)},
 )
 async def create_key(body: KeyRequest, services: ServicesOf) -> Response:
     """The key is in this answer and nowhere else. Other processes know it within seconds."""
@@ -37,7 +37,7 @@ async def create_key(body: KeyRequest, services: ServicesOf) -> Response:
         body.name, body.role.value, key_hash(key), created_at_ms
     )
     if not added:
-        raise errors.Refused(f"there is, or was, a key named {body.name!r}", name=body.name)
+        raise errors.KeyExists(f"there is, or was, a key named {body.name!r}", name=body.name)
     await services.keyring.refresh(services.queries)
     document = {
         "name": body.name,
@@ -65,7 +65,7 @@ async def list_keys(services: ServicesOf) -> Response:
     summary="Revoke an API key",
     responses={
         200: {"model": KeyDocument},
-        **problems(errors.NotFound, errors.InvalidRequest),
+        **problems(errors.UnknownKey, errors.InvalidRequest),
     },
 )
 async def revoke_key(
@@ -79,7 +79,7 @@ async def revoke_key(
         for row in await services.queries.api_keys():
             if row.name == name:
                 return answer(_key(row))
-    raise errors.NotFound(f"there is no key named {name[:100]!r}")
+    raise errors.UnknownKey(f"there is no key named {name[:100]!r}")
 
 
 def _key(row: ApiKey) -> dict[str, Any]:
