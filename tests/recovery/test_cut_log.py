@@ -118,11 +118,14 @@ def _reached(
     return acknowledged if acknowledged is ReservationState.HELD and found else found
 
 
-async def one_world(directory: Path, drawn: Sequence[tuple[str, Random]]) -> int:
+async def one_world(
+    directory: Path, drawn: Sequence[tuple[str, Random]], one_at_a_time: asyncio.Lock
+) -> int:
     """A server and a ledger, cut once for each draw; how much was acknowledged meanwhile."""
     database_url = f"sqlite:///{directory / 'ledger.sqlite3'}"
     with servers.hot_server(servers.valkey_binary(), append_only=True) as server:
-        settings = await settings_for(server.url, database_url, applied_timeout_ms=300)
+        async with one_at_a_time:  # migrations share what Alembic knows of its one database
+            settings = await settings_for(server.url, database_url, applied_timeout_ms=300)
         async with opened(settings) as node:
             await node.create(SLOW, STOCK)
             await node.create(FAST, STOCK, durability=Durability.FAST)
@@ -153,7 +156,7 @@ async def one_cut(node: Node, server: servers.HotServer, seller: Seller, random:
 async def test_nothing_acknowledged_is_lost_wherever_the_file_ends(tmp_path):
     drawn = list(draws(CUTS))
     worlds = [drawn[start : start + CUTS] for start in range(0, len(drawn), CUTS)]
-    free = asyncio.Semaphore(WORLDS_AT_ONCE)
+    free, one_at_a_time = asyncio.Semaphore(WORLDS_AT_ONCE), asyncio.Lock()
     acknowledged = 0
 
     async def run(number: int, world: Sequence[tuple[str, Random]]) -> None:
@@ -162,7 +165,7 @@ async def test_nothing_acknowledged_is_lost_wherever_the_file_ends(tmp_path):
         directory.mkdir()
         async with free:
             try:
-                found = await one_world(directory, world)
+                found = await one_world(directory, world, one_at_a_time)
             except Exception as broken:
                 raise AssertionError(world[0][0]) from broken
         acknowledged += found
