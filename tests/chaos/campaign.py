@@ -21,7 +21,7 @@ from flashstock.model.states import Durability, PoolState
 from tests.chaos.faults import Kind
 from tests.chaos.history import Findings, check_history
 from tests.chaos.site import ADMIN_KEY, Site
-from tests.chaos.traffic import Order, Stall, Traffic
+from tests.chaos.traffic import Forgotten, Order, Stall, Traffic
 from tests.recovery.audit import Books, read_books
 
 FAULTS_BETWEEN_CHECKS = 12
@@ -138,11 +138,9 @@ class Campaign:
     async def _check(self) -> None:
         """Come to rest, hold everything against everything, and go on selling."""
         outcome = self.outcome
-        problem = await self._rest()
+        rests = await self._rest()
         self._account()
-        if problem:
-            outcome.findings.other.append(problem)
-        else:
+        if rests:
             await self._compare()
         outcome.orders = self._traffic.orders
         outcome.unanswered = self._traffic.unanswered
@@ -161,21 +159,30 @@ class Campaign:
             await self._open_scarce()
             self._traffic.resume()
 
-    async def _rest(self) -> str:
-        """Wait until all is quiet and every question answered; why it never came to that."""
+    async def _rest(self) -> bool:
+        """Wait until all is quiet and every question answered. Where it never comes to that, or
+        somebody was told what nobody should be told, it is put down.
+        """
         try:
             async with asyncio.timeout(REST_SECONDS):
                 await self._traffic.settle()
                 await _until(self._site.ops.ready)
                 await _until(self._is_quiet)
-        except AssertionError as surprise:
-            return str(surprise)
+        except (AssertionError, FlashstockError) as surprise:
+            self._put_down(surprise)
+            return False
         except TimeoutError:
             waiting = [wish for wish in self._traffic.wishes if not wish.settled]
-            return f"it did not come to rest; {len(waiting)} wishes wait: {waiting[:3]}"
-        except FlashstockError as failure:
-            return f"an answer that no fault excuses: {failure.code} {failure}"
-        return ""
+            stuck = f"it did not come to rest; {len(waiting)} wishes wait: {waiting[:3]}"
+            self.outcome.findings.other.append(stuck)
+            return False
+        return True
+
+    def _put_down(self, surprise: AssertionError | FlashstockError) -> None:
+        findings = self.outcome.findings
+        kept_in = findings.lost if isinstance(surprise, Forgotten) else findings.other
+        code = f"{surprise.code} " if isinstance(surprise, FlashstockError) else ""
+        kept_in.append(f"{code}{surprise}")
 
     async def _is_quiet(self) -> bool:
         """No hold is about to expire, and the log is applied: SQL stands still."""
@@ -198,7 +205,7 @@ class Campaign:
                 for stall in traffic.stalls
             }
         except (AssertionError, FlashstockError) as surprise:
-            outcome.findings.other.append(f"at rest: {surprise}")
+            self._put_down(surprise)
             return
         losses = [fault.ended for fault in outcome.faults if fault.kind.loses_fast]
         outcome.findings = check_history(books, traffic.orders, losses)

@@ -74,6 +74,10 @@ class Surprise(AssertionError):
     """An answer that no fault excuses."""
 
 
+class Forgotten(Surprise):
+    """What was acknowledged is not known any more."""
+
+
 @dataclass
 class Traffic(Crowd):
     """Keeps buying at ``stalls`` until ``settle``, and again after ``resume``."""
@@ -214,6 +218,8 @@ class Traffic(Crowd):
         except errors.RefundDue as refusal:
             order.refund = refusal.code
             return
+        except errors.UnknownReservation as refusal:
+            raise Forgotten(f"{order} is unknown, receipt or not") from refusal
         except errors.FlashstockError as refusal:
             if isinstance(refusal, errors.Unavailable):
                 raise
@@ -237,7 +243,7 @@ class Traffic(Crowd):
             order.too_late = True
         except errors.UnknownReservation as refusal:
             if not order.stall.fast:
-                raise Surprise(f"{order} is unknown") from refusal
+                raise Forgotten(f"{order} is unknown") from refusal
             order.lost = True
         else:
             if given_back.state is not ReservationState.CANCELLED:
@@ -268,7 +274,7 @@ class Traffic(Crowd):
         except errors.Unavailable:
             self.unanswered += 1
         except errors.SoldOut as refusal:
-            raise Surprise(f"{order} was granted, and is refused now") from refusal
+            raise Forgotten(f"{order} was granted, and is refused now") from refusal
 
     async def is_remembered(self, order: Order) -> None:
         """All is quiet: the key has its reservation. Raises ``Surprise``."""
