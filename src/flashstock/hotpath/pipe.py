@@ -72,6 +72,9 @@ class Pipe:
             # The answer will come and belongs to this call: its place in the queue stays.
             future.cancel()
             raise
+        except Exception:
+            future.cancel()  # where sending failed, nobody will ask it how it ended
+            raise
 
     async def aclose(self) -> None:
         """Close the connection; calls in flight fail."""

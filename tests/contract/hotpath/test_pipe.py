@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 
 import pytest
@@ -132,3 +133,22 @@ async def test_a_frozen_server_is_waited_for_once_and_not_once_per_caller(
         server.thaw()
         assert await pipe.call("PING") == b"PONG"
         await pipe.aclose()
+
+
+async def test_a_call_that_could_not_be_sent_leaves_nothing_to_complain_about(
+    hot_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    complaints: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, said: complaints.append(said))
+    pipe = Pipe(hot_server, timeout_ms=10_000)
+    await pipe.call("PING")
+
+    async def fail(*_: object, **__: object) -> None:
+        raise RedisConnectionError("gone while sending")
+
+    monkeypatch.setattr(pipe._connection, "send_packed_command", fail)
+    with pytest.raises(RedisConnectionError, match="while sending"):
+        await pipe.call("PING")
+    await pipe.aclose()
+    gc.collect()
+    assert complaints == []
