@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import Protocol
 
 import asyncpg
 import psutil
@@ -119,12 +120,7 @@ async def _valkey_restarted(site: Site, random: Random) -> bool:
 
 
 async def _valkey_frozen(site: Site, random: Random) -> bool:
-    site.hot.freeze()
-    try:
-        await asyncio.sleep(random.uniform(0.1, 2.0))
-    finally:
-        site.hot.thaw()
-    return True
+    return await _store_frozen(site.hot, random)
 
 
 async def _valkey_tail_cut(site: Site, random: Random) -> bool:
@@ -163,11 +159,20 @@ async def _postgres_crashed(site: Site, random: Random) -> bool:
 
 async def _postgres_frozen(site: Site, random: Random) -> bool:
     assert site.postgres is not None
-    site.postgres.freeze()
+    return await _store_frozen(site.postgres, random)
+
+
+class _Freezable(Protocol):
+    def freeze(self) -> None: ...
+    def thaw(self) -> None: ...
+
+
+async def _store_frozen(store: _Freezable, random: Random) -> bool:
+    store.freeze()
     try:
         await asyncio.sleep(random.uniform(0.1, 2.0))
     finally:
-        site.postgres.thaw()
+        store.thaw()
     return True
 
 

@@ -14,7 +14,15 @@ from typing import Any, Final
 
 import orjson
 
-from flashstock.api.asgi import ASGIHandler, ClientGone, Receive, Scope, Send, read_body
+from flashstock.api.asgi import (
+    BATCH_PATH,
+    ASGIHandler,
+    ClientGone,
+    Receive,
+    Scope,
+    Send,
+    read_body,
+)
 from flashstock.api.auth import Principal, Role
 from flashstock.api.bodies import format_time, receipt_stamp, refusal_of, reservation_body
 from flashstock.api.lean import (
@@ -47,7 +55,6 @@ from flashstock.service.reservations import Answer
 logger = logging.getLogger(__name__)
 
 _RESERVATIONS: Final = "/v1/reservations"
-_BATCH: Final = "/v1/reservations/batch"
 _HELD: Final = int(Verdict.HELD)
 _REPLAYED: Final = int(Verdict.REPLAYED)
 _SOLD_OUT: Final = int(Verdict.SOLD_OUT)
@@ -165,7 +172,7 @@ class HotRoutes:
         self._sold_out: dict[str, tuple[BatchReply, LeanAnswer]] = {}
         lean: Mapping[str, LeanHandler] = {
             _RESERVATIONS: self._guarded(_RESERVATIONS, self._reserve),
-            _BATCH: self._guarded(_BATCH, self._batch),
+            BATCH_PATH: self._guarded(BATCH_PATH, self._batch),
         }
         self._exact: Mapping[str, ASGIHandler] = {
             path: as_asgi(handler, self._counting(path)) for path, handler in lean.items()
@@ -196,11 +203,11 @@ class HotRoutes:
 
     def _guarded(self, route: str, handler: LeanHandler) -> LeanHandler:
         """Errors become problems, and every answer is counted."""
-        answers = self._services.counters.answers
+        count = self._counting(route)
 
         def guarded(headers: Mapping[bytes, bytes], body: bytes, respond: Respond) -> None:
             def counted(answer: LeanAnswer) -> None:
-                answers["POST", route, answer[0], answer[3]] += 1
+                count(answer)
                 respond(answer)
 
             try:
@@ -211,9 +218,8 @@ class HotRoutes:
         return guarded
 
     def _turn_away(self, route: str, respond: Respond) -> None:
-        answer = _OVERLOADED
-        self._services.counters.answered("POST", route, answer.status, answer.code)
-        respond(answer)
+        self._counting(route)(_OVERLOADED)
+        respond(_OVERLOADED)
 
     def _guarded_asgi(self, route: str, handler: Answering) -> ASGIHandler:
         """The same for routes that wait."""

@@ -11,6 +11,8 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+import orjson
+
 from flashstock.api.asgi import (
     ASGIHandler,
     ClientGone,
@@ -21,7 +23,7 @@ from flashstock.api.asgi import (
     header_of,
     read_body,
 )
-from flashstock.api.problems import problem_response_parts
+from flashstock.api.problems import problem_document, problem_headers
 from flashstock.errors import FlashstockError
 
 DECIDING_HEADERS = (b"authorization", b"content-length", b"content-type", b"idempotency-key")
@@ -48,9 +50,9 @@ path's limit, and where the answer goes. Never raises."""
 
 def problem_answer(error: FlashstockError) -> LeanAnswer:
     """The answer that says what was wrong."""
-    status, headers, body = problem_response_parts(error)
-    headers.pop()  # the content length, which is last
-    return LeanAnswer(status, tuple(headers), body, error.code)
+    document = problem_document(error)
+    headers = tuple(problem_headers(error))
+    return LeanAnswer(document["status"], headers, orjson.dumps(document), error.code)
 
 
 def headers_of(scope: Scope) -> dict[bytes, bytes]:

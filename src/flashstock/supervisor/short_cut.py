@@ -171,16 +171,16 @@ class ShortCutProtocol(OrderlyProtocol):
             return
         status, headers, body, _ = answer
         state = self.server_state
-        state.total_requests += 1
         if not exchange.keep_alive:
             headers = (*headers, _CLOSE)
         head = _HEADS.get(status, headers, state.default_headers)
         transport.write(b"%s%d\r\n\r\n%s" % (head, len(body), body))
+        if exchange.keep_alive and self.pipeline:
+            self.on_response_complete()  # which counts it too
+            return
+        state.total_requests += 1
         if not exchange.keep_alive:
             transport.close()
-        elif self.pipeline:
-            state.total_requests -= 1
-            self.on_response_complete()
         elif self._is_broken:
             self._refuse()
         elif self.timeout_keep_alive_task is None:
