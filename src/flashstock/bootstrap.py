@@ -19,6 +19,7 @@ from flashstock.api.auth import Keyring
 from flashstock.api.background import ApiBackground
 from flashstock.api.counters import HotCounters
 from flashstock.api.services import Services
+from flashstock.bootstrap_stock import build_stock_services
 from flashstock.config import Settings, parse_receipt_keys
 from flashstock.errors import ConfigurationError, Unavailable
 from flashstock.hotpath.applied import AppliedTracker
@@ -194,6 +195,7 @@ def build_services(settings: Settings, loaded: Secrets) -> Services:
         reconciliation=Reconciler(stores.store, stores.queries, stores.proof),
         counters=counters,
         rebuild=OnDemandRebuild(stores.store, gate, stores.proof),
+        stock=build_stock_services(stores.engine, now_ms),
         start=background.start,
         stop=stop,
     )

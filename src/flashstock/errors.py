@@ -7,7 +7,7 @@
     │   ├── RefundDue  PaymentRefUsed  RefundSettled
     │   └── PoolExists  KeyExists  InsufficientStock  NotRecorded
     ├── NotFound (404)          UnknownPool  UnknownReservation  UnknownRefund  UnknownKey
-    │                           UnknownPath
+    │                           UnknownPath  UnknownSku  UnknownLocation
     ├── Invalid (4xx)           InvalidRequest  IdempotencyMismatch  IdempotencyKeyRequired
     │                           BodyTooLarge  UnsupportedMediaType  WrongMethod
     │                           MalformedRequest
@@ -129,7 +129,7 @@ class KeyExists(Refused):
 
 class InsufficientStock(Refused):
     code = "insufficient_stock"
-    title = "Buyers hold the units that should be taken back"
+    title = "There are not enough units where they should come from"
 
 
 class NotRecorded(Refused):
@@ -163,6 +163,16 @@ class UnknownPath(NotFound):
 class UnknownPool(NotFound):
     code = "unknown_pool"
     title = "There is no such pool"
+
+
+class UnknownSku(NotFound):
+    code = "unknown_sku"
+    title = "There is no such SKU"
+
+
+class UnknownLocation(NotFound):
+    code = "unknown_location"
+    title = "There is no such location"
 
 
 class UnknownReservation(NotFound):

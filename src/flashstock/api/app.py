@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 
 from flashstock import __version__
@@ -27,6 +27,8 @@ ROUTERS: Final = (
     keys.keys,
     health.health,
 )
+STOCK_ROUTERS: Final[tuple[APIRouter, ...]] = ()
+"""What stands on the stock book: mounted where this process has it."""
 
 
 class DescribedAPI(FastAPI):
@@ -40,7 +42,9 @@ class DescribedAPI(FastAPI):
 
     def allowed_methods(self, path: str) -> list[str]:
         """What a path takes, lean routes included; empty where there is nothing."""
-        routes = [route for router in (*ROUTERS, lean.lean) for route in router.routes]
+        routes = [
+            route for router in (*ROUTERS, *STOCK_ROUTERS, lean.lean) for route in router.routes
+        ]
         found = [
             route
             for route in routes
@@ -70,6 +74,9 @@ def build_api(services: Services) -> DescribedAPI:
     api.state.services = services
     for router in ROUTERS:
         api.include_router(router)
+    if services.stock is not None:
+        for router in STOCK_ROUTERS:
+            api.include_router(router)
     if services.rebuild is not None:
         api.include_router(operations.rebuilding)
     add_exception_handlers(api)

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from flashstock.api.auth import Keyring
 from flashstock.api.counters import HotCounters
 from flashstock.api.proof_watch import ProofWatch
+from flashstock.api.stock_services import StockServices
 from flashstock.config import Settings
 from flashstock.hotpath.applied import AppliedTracker
 from flashstock.hotpath.lanes import Lanes
@@ -63,6 +64,8 @@ class Services:
     stop: Callable[[], Awaitable[None]]
     rebuild: Rebuild | None = None
     """``None`` where this process can't, and then there is no such route."""
+    stock: StockServices | None = None
+    """The stock book and what stands on it; ``None`` where there are no such routes."""
     counters: HotCounters = field(default_factory=HotCounters)
     proof_watch: ProofWatch = field(init=False)
 

@@ -39,11 +39,12 @@ metadata: Final = MetaData(
 )
 
 
-def _identifier() -> TypeEngine[str]:
+def identifier() -> TypeEngine[str]:
+    """Text that compares byte by byte."""
     return Text().with_variant(Text(collation="C"), "postgresql")
 
 
-def _row_number() -> TypeEngine[int]:
+def row_number() -> TypeEngine[int]:
     """A 64-bit key that the database counts up; SQLite counts only its own INTEGER."""
     return BigInteger().with_variant(Integer, "sqlite")
 
@@ -71,7 +72,7 @@ cursors: Final = Table(
 pools: Final = Table(
     "pools",
     metadata,
-    Column("id", _identifier(), primary_key=True),
+    Column("id", identifier(), primary_key=True),
     Column("shard", Integer, nullable=False),
     Column("sku", Text, nullable=False),
     Column("state", String(16), nullable=False),
@@ -98,10 +99,10 @@ pools: Final = Table(
 reservations: Final = Table(
     "reservations",
     metadata,
-    Column("id", _identifier(), primary_key=True),
+    Column("id", identifier(), primary_key=True),
     Column("shard", Integer, nullable=False),
-    Column("pool", _identifier(), nullable=False),
-    Column("buyer", _identifier(), nullable=False),
+    Column("pool", identifier(), nullable=False),
+    Column("buyer", identifier(), nullable=False),
     Column("quantity", BigInteger, nullable=False),
     Column("cart", Text, nullable=False),
     Column("state", String(16), nullable=False),
@@ -180,9 +181,9 @@ orders: Final = Table(
     "orders",
     metadata,
     Column("order_no", Text, primary_key=True),
-    Column("reservation_id", _identifier(), nullable=False),
-    Column("pool", _identifier(), nullable=False),
-    Column("buyer", _identifier(), nullable=False),
+    Column("reservation_id", identifier(), nullable=False),
+    Column("pool", identifier(), nullable=False),
+    Column("buyer", identifier(), nullable=False),
     Column("quantity", BigInteger, nullable=False),
     Column("payment_ref", Text, nullable=False),
     Column("confirmed_at_ms", BigInteger, nullable=False),
@@ -193,11 +194,11 @@ orders: Final = Table(
 refunds: Final = Table(
     "refunds",
     metadata,
-    Column("id", _row_number(), primary_key=True),
+    Column("id", row_number(), primary_key=True),
     Column("shard", Integer, nullable=False),
-    Column("reservation_id", _identifier(), nullable=False),
-    Column("pool", _identifier(), nullable=False),
-    Column("buyer", _identifier(), nullable=False),
+    Column("reservation_id", identifier(), nullable=False),
+    Column("pool", identifier(), nullable=False),
+    Column("buyer", identifier(), nullable=False),
     Column("quantity", BigInteger, nullable=False),
     Column("payment_ref", Text, nullable=False),
     Column("recorded_at_ms", BigInteger, nullable=False),
@@ -210,7 +211,7 @@ refunds: Final = Table(
 quarantine: Final = Table(
     "quarantine",
     metadata,
-    Column("id", _row_number(), primary_key=True),
+    Column("id", row_number(), primary_key=True),
     Column("shard", Integer, nullable=False),
     Column("generation", BigInteger, nullable=False),
     Column("seq", BigInteger, nullable=False),
@@ -221,7 +222,7 @@ quarantine: Final = Table(
     Column("recorded_at_ms", BigInteger, nullable=False),
     Column("pool_paused", Boolean, nullable=False),
     Column("resolved_at_ms", BigInteger),
-    Column("reused_reservation_id", _identifier()),
+    Column("reused_reservation_id", identifier()),
 )
 
 api_keys: Final = Table(

@@ -1,0 +1,10 @@
+"""Notices: the outbox of webhooks, its deliveries, and warnings."""
+
+from __future__ import annotations
+
+revision = "0009"
+down_revision = "0008"
+
+
+def upgrade() -> None:
+    """Nothing yet."""

@@ -1,0 +1,1 @@
+"""The stock book: where every unit is, by double entry, in SQL."""
