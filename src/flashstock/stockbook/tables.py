@@ -97,7 +97,9 @@ stock_commands: Final = Table(
     Column("at_ms", BigInteger, nullable=False),
     UniqueConstraint("id"),
     Index("ix_stock_commands_reference", "reference", "number"),
+    Index("ix_stock_commands_kind", "kind", "number"),
 )
+"""One row a movement, in the order of their commits."""
 
 stock_movements: Final = Table(
     "stock_movements",
@@ -111,9 +113,24 @@ stock_movements: Final = Table(
     Column("quantity", BigInteger, nullable=False),
     CheckConstraint("quantity > 0", name="quantity_positive"),
     CheckConstraint("source <> target", name="moves"),
-    Index("ix_stock_movements_sku", "sku", "number"),
+    Index("ix_stock_movements_sku", "sku", "command"),
+    Index("ix_stock_movements_location", "location", "command"),
     Index("ix_stock_movements_command", "command"),
 )
+"""The postings of each movement."""
+
+stock_flows: Final = Table(
+    "stock_flows",
+    metadata,
+    Column("location", identifier(), nullable=False),
+    Column("source", String(16), nullable=False),
+    Column("target", String(16), nullable=False),
+    Column("quantity", BigInteger, nullable=False),
+    PrimaryKeyConstraint("location", "source", "target"),
+    CheckConstraint("quantity > 0", name="quantity_positive"),
+)
+"""All postings of a location added up by where from and where to: the same units booked a second
+time, in few rows, so that balances can be proved without reading every movement."""
 
 allocations: Final = Table(
     "allocations",
@@ -157,3 +174,137 @@ pool_commands: Final = Table(
 )
 """The outbox between the book and the pools: into a pool, the book moved first; out of a pool, it
 moves when the event has come back."""
+
+
+purchases: Final = Table(
+    "purchases",
+    metadata,
+    Column("id", row_number(), primary_key=True),
+    Column("command_id", Text, nullable=False),
+    Column("payload_digest", Text, nullable=False),
+    Column("location", identifier(), nullable=False),
+    Column("supplier", Text, nullable=False),
+    Column("reference", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("expected_at_ms", BigInteger, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("updated_at_ms", BigInteger, nullable=False),
+    UniqueConstraint("command_id"),
+    Index("ix_purchases_state", "state", "id"),
+)
+
+purchase_lines: Final = Table(
+    "purchase_lines",
+    metadata,
+    Column("purchase", BigInteger, nullable=False),
+    Column("sku", identifier(), nullable=False),
+    Column("quantity", BigInteger, nullable=False),
+    Column("received", BigInteger, nullable=False, server_default=text("0")),
+    Column("damaged", BigInteger, nullable=False, server_default=text("0")),
+    Column("cancelled", BigInteger, nullable=False, server_default=text("0")),
+    PrimaryKeyConstraint("purchase", "sku"),
+    CheckConstraint(
+        "received >= 0 AND damaged >= 0 AND cancelled >= 0"
+        " AND received + damaged + cancelled <= quantity",
+        name="within_quantity",
+    ),
+    Index("ix_purchase_lines_sku", "sku", "purchase"),
+)
+"""What is still in transit: ``quantity - received - damaged - cancelled``."""
+
+transfers: Final = Table(
+    "transfers",
+    metadata,
+    Column("id", row_number(), primary_key=True),
+    Column("command_id", Text, nullable=False),
+    Column("payload_digest", Text, nullable=False),
+    Column("source", identifier(), nullable=False),
+    Column("destination", identifier(), nullable=False),
+    Column("reference", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("updated_at_ms", BigInteger, nullable=False),
+    UniqueConstraint("command_id"),
+    CheckConstraint("source <> destination", name="moves"),
+    Index("ix_transfers_state", "state", "id"),
+)
+
+transfer_lines: Final = Table(
+    "transfer_lines",
+    metadata,
+    Column("transfer", BigInteger, nullable=False),
+    Column("sku", identifier(), nullable=False),
+    Column("quantity", BigInteger, nullable=False),
+    Column("dispatched", BigInteger, nullable=False, server_default=text("0")),
+    Column("cancelled", BigInteger, nullable=False, server_default=text("0")),
+    Column("received", BigInteger, nullable=False, server_default=text("0")),
+    Column("damaged", BigInteger, nullable=False, server_default=text("0")),
+    Column("lost", BigInteger, nullable=False, server_default=text("0")),
+    PrimaryKeyConstraint("transfer", "sku"),
+    CheckConstraint(
+        "dispatched >= 0 AND cancelled >= 0 AND dispatched + cancelled <= quantity",
+        name="within_quantity",
+    ),
+    CheckConstraint(
+        "received >= 0 AND damaged >= 0 AND lost >= 0 AND received + damaged + lost <= dispatched",
+        name="within_dispatched",
+    ),
+)
+"""Outgoing: ``quantity - dispatched - cancelled``; in transit: ``dispatched`` less what came."""
+
+stocktakes: Final = Table(
+    "stocktakes",
+    metadata,
+    Column("id", row_number(), primary_key=True),
+    Column("command_id", Text, nullable=False),
+    Column("payload_digest", Text, nullable=False),
+    Column("location", identifier(), nullable=False),
+    Column("reference", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("counted_by", Text, nullable=False),
+    Column("counted_at_ms", BigInteger, nullable=False),
+    Column("counted_seq", BigInteger, nullable=False),
+    Column("decided_by", Text, nullable=False, server_default=""),
+    Column("decided_at_ms", BigInteger, nullable=False, server_default=text("0")),
+    Column("reason", Text, nullable=False, server_default=""),
+    UniqueConstraint("command_id"),
+    Index("ix_stocktakes_state", "state", "id"),
+)
+"""``counted_seq``: the last movement that the count knew of."""
+
+stocktake_counts: Final = Table(
+    "stocktake_counts",
+    metadata,
+    Column("stocktake", BigInteger, nullable=False),
+    Column("sku", identifier(), nullable=False),
+    Column("expected", BigInteger, nullable=False),
+    Column("counted", BigInteger, nullable=False),
+    PrimaryKeyConstraint("stocktake", "sku"),
+    CheckConstraint("counted >= 0", name="counted_not_negative"),
+)
+
+lots: Final = Table(
+    "lots",
+    metadata,
+    Column("id", row_number(), primary_key=True),
+    Column("command_id", Text, nullable=False),
+    Column("payload_digest", Text, nullable=False),
+    Column("sku", identifier(), nullable=False),
+    Column("location", identifier(), nullable=False),
+    Column("quantity", BigInteger, nullable=False),
+    Column("reference", Text, nullable=False),
+    Column("guaranteed_until_ms", BigInteger, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("released", BigInteger, nullable=False, server_default=text("0")),
+    Column("created_by", Text, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("updated_at_ms", BigInteger, nullable=False),
+    UniqueConstraint("command_id"),
+    CheckConstraint("quantity > 0", name="quantity_positive"),
+    CheckConstraint("released >= 0 AND released <= quantity", name="released_within_quantity"),
+    Index("ix_lots_guaranteed_until", "state", "guaranteed_until_ms", "id"),
+    Index("ix_lots_sku", "sku", "location"),
+)
+"""Units that are guaranteed until a moment. A lot moves nothing: it is a promise about stock."""
