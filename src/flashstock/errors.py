@@ -5,9 +5,12 @@
     │   ├── SoldOut  BuyerLimit  NotStarted  Ended  Paused  NotEligible
     │   ├── ReservationExpired  AlreadyCancelled  AlreadyConfirmed  AlreadyReturned  NotConfirmed
     │   ├── RefundDue  PaymentRefUsed  RefundSettled
+    │   ├── NotReversible  DocumentClosed  StocktakeOutdated  OwnStocktake  LotStillValid
     │   └── PoolExists  KeyExists  InsufficientStock  NotRecorded
     ├── NotFound (404)          UnknownPool  UnknownReservation  UnknownRefund  UnknownKey
     │                           UnknownPath  UnknownSku  UnknownLocation
+    │                           UnknownMovement  UnknownPurchase  UnknownTransfer
+    │                           UnknownStocktake  UnknownLot
     ├── Invalid (4xx)           InvalidRequest  IdempotencyMismatch  IdempotencyKeyRequired
     │                           BodyTooLarge  UnsupportedMediaType  WrongMethod
     │                           MalformedRequest
@@ -132,6 +135,31 @@ class InsufficientStock(Refused):
     title = "There are not enough units where they should come from"
 
 
+class NotReversible(Refused):
+    code = "not_reversible"
+    title = "This movement can't be reversed"
+
+
+class DocumentClosed(Refused):
+    code = "document_closed"
+    title = "The document is closed: nothing of it is left to do"
+
+
+class StocktakeOutdated(Refused):
+    code = "stocktake_outdated"
+    title = "Goods have moved since they were counted: count again"
+
+
+class OwnStocktake(Refused):
+    code = "own_stocktake"
+    title = "Whoever counted can't approve the count"
+
+
+class LotStillValid(Refused):
+    code = "lot_still_valid"
+    title = "The lot is guaranteed for longer than now"
+
+
 class NotRecorded(Refused):
     """What Redis decided contradicts SQL, which is the truth: it does not count."""
 
@@ -173,6 +201,31 @@ class UnknownSku(NotFound):
 class UnknownLocation(NotFound):
     code = "unknown_location"
     title = "There is no such location"
+
+
+class UnknownMovement(NotFound):
+    code = "unknown_movement"
+    title = "There is no such stock movement"
+
+
+class UnknownPurchase(NotFound):
+    code = "unknown_purchase"
+    title = "There is no such purchase"
+
+
+class UnknownTransfer(NotFound):
+    code = "unknown_transfer"
+    title = "There is no such transfer"
+
+
+class UnknownStocktake(NotFound):
+    code = "unknown_stocktake"
+    title = "There is no such stocktake"
+
+
+class UnknownLot(NotFound):
+    code = "unknown_lot"
+    title = "There is no such lot"
 
 
 class UnknownReservation(NotFound):
