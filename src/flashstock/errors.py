@@ -6,14 +6,16 @@
     │   ├── ReservationExpired  AlreadyCancelled  AlreadyConfirmed  AlreadyReturned  NotConfirmed
     │   ├── RefundDue  PaymentRefUsed  RefundSettled
     │   ├── NotReversible  DocumentClosed  StocktakeOutdated  OwnStocktake  LotStillValid
+    │   ├── WebhookDisabled  TooManyWebhooks  CaseResolved
     │   └── PoolExists  KeyExists  InsufficientStock  NotRecorded
     ├── NotFound (404)          UnknownPool  UnknownReservation  UnknownRefund  UnknownKey
     │                           UnknownPath  UnknownSku  UnknownLocation
     │                           UnknownMovement  UnknownPurchase  UnknownTransfer
     │                           UnknownStocktake  UnknownLot
+    │                           UnknownWebhook  UnknownDelivery  UnknownPaymentCase
     ├── Invalid (4xx)           InvalidRequest  IdempotencyMismatch  IdempotencyKeyRequired
     │                           BodyTooLarge  UnsupportedMediaType  WrongMethod
-    │                           MalformedRequest
+    │                           MalformedRequest  FileRefused
     ├── Denied (4xx)            Unauthorized  Forbidden  RateLimited
     ├── Unavailable (503)       Recovering  Overloaded  (always with Retry-After)
     └── ConfigurationError      start-up only: never an HTTP answer
@@ -160,6 +162,21 @@ class LotStillValid(Refused):
     title = "The lot is guaranteed for longer than now"
 
 
+class WebhookDisabled(Refused):
+    code = "webhook_disabled"
+    title = "The webhook is told nothing at present"
+
+
+class TooManyWebhooks(Refused):
+    code = "too_many_webhooks"
+    title = "There are as many webhooks as there may be"
+
+
+class CaseResolved(Refused):
+    code = "case_resolved"
+    title = "The case was resolved with another note"
+
+
 class NotRecorded(Refused):
     """What Redis decided contradicts SQL, which is the truth: it does not count."""
 
@@ -228,6 +245,21 @@ class UnknownLot(NotFound):
     title = "There is no such lot"
 
 
+class UnknownWebhook(NotFound):
+    code = "unknown_webhook"
+    title = "There is no such webhook"
+
+
+class UnknownDelivery(NotFound):
+    code = "unknown_delivery"
+    title = "There is no such delivery"
+
+
+class UnknownPaymentCase(NotFound):
+    code = "unknown_payment_case"
+    title = "There is no such payment case"
+
+
 class UnknownReservation(NotFound):
     code = "unknown_reservation"
     title = "There is no such reservation"
@@ -277,6 +309,13 @@ class MalformedRequest(Invalid):
     code = "malformed_request"
     status = 400
     title = "This is not an HTTP/1.1 request"
+
+
+class FileRefused(Invalid):
+    """``errors`` names lines and columns; nothing of the file was taken."""
+
+    code = "file_refused"
+    title = "The file can't be taken as it is"
 
 
 class Denied(FlashstockError):
