@@ -6,12 +6,14 @@
     │   ├── ReservationExpired  AlreadyCancelled  AlreadyConfirmed  AlreadyReturned  NotConfirmed
     │   ├── RefundDue  PaymentRefUsed  RefundSettled
     │   ├── NotReversible  DocumentClosed  StocktakeOutdated  OwnStocktake  LotStillValid
+    │   ├── NotShippable  SplitNeeded  NotShipped  NotReturnable
     │   ├── WebhookDisabled  TooManyWebhooks  CaseResolved
     │   └── PoolExists  KeyExists  InsufficientStock  NotRecorded
     ├── NotFound (404)          UnknownPool  UnknownReservation  UnknownRefund  UnknownKey
     │                           UnknownPath  UnknownSku  UnknownLocation
     │                           UnknownMovement  UnknownPurchase  UnknownTransfer
     │                           UnknownStocktake  UnknownLot
+    │                           UnknownChannel  UnknownOrder
     │                           UnknownWebhook  UnknownDelivery  UnknownPaymentCase
     ├── Invalid (4xx)           InvalidRequest  IdempotencyMismatch  IdempotencyKeyRequired
     │                           BodyTooLarge  UnsupportedMediaType  WrongMethod
@@ -177,6 +179,26 @@ class CaseResolved(Refused):
     title = "The case was resolved with another note"
 
 
+class NotShippable(Refused):
+    code = "not_shippable"
+    title = "The order has nothing that may be shipped"
+
+
+class SplitNeeded(Refused):
+    code = "split_needed"
+    title = "No single location has everything, and the order may not be split"
+
+
+class NotShipped(Refused):
+    code = "not_shipped"
+    title = "The order has not been shipped"
+
+
+class NotReturnable(Refused):
+    code = "not_returnable"
+    title = "That many units of the order can't come back"
+
+
 class NotRecorded(Refused):
     """What Redis decided contradicts SQL, which is the truth: it does not count."""
 
@@ -258,6 +280,16 @@ class UnknownDelivery(NotFound):
 class UnknownPaymentCase(NotFound):
     code = "unknown_payment_case"
     title = "There is no such payment case"
+
+
+class UnknownChannel(NotFound):
+    code = "unknown_channel"
+    title = "There is no such channel"
+
+
+class UnknownOrder(NotFound):
+    code = "unknown_order"
+    title = "There is no such order"
 
 
 class UnknownReservation(NotFound):
