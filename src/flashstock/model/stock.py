@@ -61,6 +61,20 @@ COUNTED: Final = (*PHYSICAL, StockState.VIRTUAL, StockState.IN_TRANSIT)
 ON_HAND: Final = "on_hand"
 """The balance beside the states: what is physically there."""
 
+OUTSIDE: Final = (
+    StockState.SUPPLIER,
+    StockState.CUSTOMER,
+    StockState.STOCKTAKE,
+    StockState.ELSEWHERE,
+)
+
+SKU_PATTERN: Final = r"^[^\x00-\x1f\x7f-\x9f/]{1,128}$"
+"""A SKU stands in paths, so it holds no slash."""
+LOCATION_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+SKUS_RESERVED: Final = frozenset({"movements", "commitments", ".", ".."})
+"""Paths below ``/v1/stock`` that are no SKU's."""
+REASON_LENGTH_MAX: Final = 500
+REFERENCE_LENGTH_MAX: Final = 128
 MOVEMENT_QUANTITY_MAX: Final = 1_000_000_000
 POSTINGS_MAX: Final = 1_000
 """Postings in one command, at most."""
@@ -92,6 +106,141 @@ class MovementKind(StrEnum):
     """Between available and unsellable."""
 
 
+Pair = tuple[StockState, StockState]
+"""From which state to which."""
+
+
+@dataclass(frozen=True, slots=True)
+class KindRule:
+    """What a kind of movement may do.
+
+    Args:
+        manual: the pairs that a person may post; the first is meant where none is named.
+        others: those that only the book itself posts, for a document, an order or a pool.
+        wants_reason: whether a person must say why.
+    """
+
+    manual: tuple[Pair, ...] = ()
+    others: tuple[Pair, ...] = ()
+    wants_reason: bool = False
+
+
+def _rules() -> dict[MovementKind, KindRule]:
+    s, k = StockState, MovementKind
+    return {
+        k.RECEIVE: KindRule(
+            ((s.SUPPLIER, s.AVAILABLE), (s.SUPPLIER, s.UNSELLABLE)),
+            (
+                (s.SUPPLIER, s.VIRTUAL),
+                (s.IN_TRANSIT, s.AVAILABLE),
+                (s.IN_TRANSIT, s.UNSELLABLE),
+                (s.IN_TRANSIT, s.VIRTUAL),
+                (s.STOCKTAKE, s.AVAILABLE),
+                (s.STOCKTAKE, s.VIRTUAL),
+            ),
+        ),
+        k.SHIP: KindRule(
+            ((s.COMMITTED, s.CUSTOMER), (s.UNSELLABLE, s.SUPPLIER)),
+            ((s.CAMPAIGN, s.COMMITTED), (s.CAMPAIGN, s.CUSTOMER)),
+        ),
+        k.LOCK: KindRule(((s.AVAILABLE, s.LOCKED),), wants_reason=True),
+        k.UNLOCK: KindRule(((s.LOCKED, s.AVAILABLE),)),
+        k.COMMIT: KindRule(
+            (
+                (s.AVAILABLE, s.COMMITTED),
+                (s.RESERVED, s.COMMITTED),
+                (s.BOUGHT_OUT, s.COMMITTED),
+            ),
+            ((s.VIRTUAL, s.COMMITTED), (s.CAMPAIGN, s.COMMITTED)),
+        ),
+        k.UNCOMMIT: KindRule(
+            (
+                (s.COMMITTED, s.AVAILABLE),
+                (s.COMMITTED, s.RESERVED),
+                (s.COMMITTED, s.BOUGHT_OUT),
+            ),
+            ((s.COMMITTED, s.VIRTUAL), (s.COMMITTED, s.CAMPAIGN)),
+        ),
+        k.RETURN: KindRule(
+            ((s.CUSTOMER, s.AVAILABLE), (s.CUSTOMER, s.UNSELLABLE)),
+            ((s.CUSTOMER, s.VIRTUAL),),
+        ),
+        k.WRITE_OFF: KindRule(
+            (
+                (s.AVAILABLE, s.STOCKTAKE),
+                (s.UNSELLABLE, s.STOCKTAKE),
+                (s.LOCKED, s.STOCKTAKE),
+                (s.RESERVED, s.STOCKTAKE),
+                (s.BOUGHT_OUT, s.STOCKTAKE),
+            ),
+            ((s.IN_TRANSIT, s.STOCKTAKE),),
+            wants_reason=True,
+        ),
+        k.EXPECT: KindRule(
+            others=((s.SUPPLIER, s.IN_TRANSIT), (s.IN_TRANSIT, s.SUPPLIER)),
+        ),
+        k.TRANSFER_OUT: KindRule(
+            others=(
+                (s.AVAILABLE, s.OUTGOING),
+                (s.OUTGOING, s.AVAILABLE),
+                (s.OUTGOING, s.TRANSFER),
+                (s.TRANSFER, s.IN_TRANSIT),
+            ),
+        ),
+        k.TRANSFER_IN: KindRule(
+            others=(
+                (s.IN_TRANSIT, s.AVAILABLE),
+                (s.IN_TRANSIT, s.UNSELLABLE),
+                (s.IN_TRANSIT, s.VIRTUAL),
+                (s.IN_TRANSIT, s.STOCKTAKE),
+            ),
+        ),
+        k.ALLOCATE: KindRule(
+            others=(
+                (s.AVAILABLE, s.CAMPAIGN),
+                (s.RESERVED, s.CAMPAIGN),
+                (s.BOUGHT_OUT, s.CAMPAIGN),
+                (s.VIRTUAL, s.CAMPAIGN),
+                (s.LOCKED, s.CAMPAIGN),
+            ),
+        ),
+        k.DEALLOCATE: KindRule(
+            others=(
+                (s.CAMPAIGN, s.AVAILABLE),
+                (s.CAMPAIGN, s.UNSELLABLE),
+                (s.CAMPAIGN, s.VIRTUAL),
+            ),
+        ),
+        k.SOLD_ELSEWHERE: KindRule(((s.AVAILABLE, s.ELSEWHERE),), wants_reason=True),
+        k.VIRTUAL: KindRule(
+            others=((s.VIRTUAL, s.AVAILABLE), (s.AVAILABLE, s.VIRTUAL)),
+        ),
+        k.RESERVE: KindRule(
+            (
+                (s.AVAILABLE, s.RESERVED),
+                (s.AVAILABLE, s.BOUGHT_OUT),
+                (s.RESERVED, s.AVAILABLE),
+                (s.BOUGHT_OUT, s.AVAILABLE),
+            ),
+        ),
+        k.INSPECT: KindRule(((s.AVAILABLE, s.UNSELLABLE), (s.UNSELLABLE, s.AVAILABLE))),
+    }
+
+
+KIND_RULES: Final = _rules()
+"""All that may ever move. A counter-movement is of the same kind, the other way round."""
+MANUAL_KINDS: Final = tuple(kind for kind, rule in KIND_RULES.items() if rule.manual)
+
+DRAWABLE: Final = (
+    StockState.AVAILABLE,
+    StockState.RESERVED,
+    StockState.BOUGHT_OUT,
+    StockState.VIRTUAL,
+)
+"""What an order may draw on, in the order that is meant where none is set: never locked or
+unsellable units."""
+
+
 @dataclass(frozen=True, slots=True)
 class Posting:
     """``quantity`` units of one SKU leave ``source`` for ``target``, at one location.
@@ -115,6 +264,8 @@ class StockCommand:
         id: whoever repeats it repeats the same movement, and moves nothing.
         reason: why, in the words of whoever did it; reference: of which document or order.
         actor: who did it.
+        asked: what was asked for, where the postings were worked out from what balances were at
+            that moment: a repetition is then recognised by it, not by its postings.
     """
 
     id: str
@@ -123,6 +274,7 @@ class StockCommand:
     reason: str = ""
     reference: str = ""
     actor: str = ""
+    asked: str = ""
 
 
 def balance_deltas(posting: Posting) -> dict[str, int]:
@@ -144,3 +296,20 @@ def balance_deltas(posting: Posting) -> dict[str, int]:
     add(posting.source, -posting.quantity)
     add(posting.target, posting.quantity)
     return {column: delta for column, delta in deltas.items() if delta}
+
+
+def may_move(kind: MovementKind, source: StockState, target: StockState) -> bool:
+    """Whether a kind knows this pair, or the opposite as a counter-movement."""
+    rule = KIND_RULES[kind]
+    pairs = (*rule.manual, *rule.others)
+    return (source, target) in pairs or (target, source) in pairs
+
+
+def manual_pair(
+    kind: MovementKind, source: StockState | None, target: StockState | None
+) -> Pair | None:
+    """The first pair of a kind that fits what a person named; ``None``: none does."""
+    for pair in KIND_RULES[kind].manual:
+        if source in (None, pair[0]) and target in (None, pair[1]):
+            return pair
+    return None
