@@ -20,6 +20,7 @@ local cart, buyer = ARGV[1], ARGV[2]
 local count = (#ARGV - 2) / 3
 local verdicts, available, records, lines = {}, {}, {}, {}
 local pools_seen, digests_seen = {}, {}
+local wanted = {} -- by where the buyers' units are counted: pools of a group share that
 local refused = false
 local seq_before = seq
 
@@ -32,8 +33,9 @@ local function verdict_of(line, pool)
   elseif now < tonumber(pool[5]) then
     return 5
   end
-  line.taken = tonumber(call('HGET', line.buyers, buyer) or 0) + line.quantity
-  if limit > 0 and line.taken > limit then
+  local taken = wanted[line.buyers] or tonumber(call('HGET', line.buyers, buyer) or 0)
+  wanted[line.buyers] = taken + line.quantity
+  if limit > 0 and taken + line.quantity > limit then
     return 4
   end
   return line.quantity > line.available and 3 or 0
@@ -67,7 +69,7 @@ for index = 1, count do
   local pool = call('HMGET', line.pool, 'state', 'available', 'per_buyer_limit', 'hold_ms',
     'starts_at_ms', 'ends_at_ms', 'grants', 'waves', 'locked')
   local known = call('HGET', KEYS[3], line.digest)
-  local verdict
+  local verdict = 0
   if pools_seen[line.pool_id] or digests_seen[line.digest] then
     verdict = 2 -- each line is measured against the whole pool, and has a record of its own
   elseif known then
@@ -76,28 +78,31 @@ for index = 1, count do
     verdict = 8
   else
     settle(line, pool)
-    line.hold_ms = tonumber(pool[4])
-    verdict = verdict_of(line, pool)
+    line.rules = pool
   end
   pools_seen[line.pool_id], digests_seen[line.digest] = true, true
   lines[index], verdicts[index] = line, verdict
   records[index] = verdict == 1 and known or ''
   available[index] = line.available
-  refused = refused or verdict > 1
+end
+-- Once all pools are settled: what expired in one may count for the limit of another.
+for index, line in ipairs(lines) do
+  verdicts[index] = line.rules and verdict_of(line, line.rules) or verdicts[index]
+  refused = refused or verdicts[index] > 1
 end
 
 local first_seq = seq + 1
 if not refused then
   for index, line in ipairs(lines) do
     if verdicts[index] == 0 then
-      local deadline_ms = now + line.hold_ms
+      local deadline_ms = now + tonumber(line.rules[4])
       records[index] = 'h' .. string.format('%013.0f', deadline_ms) .. '\t' .. GENERATION .. '\t'
         .. text(seq + 1) .. '\t' .. line.tail
       available[index] = call('HINCRBY', line.pool, 'available', -line.quantity)
       call('HINCRBY', line.pool, 'held', line.quantity)
       call('HINCRBY', line.pool, 'grants', 1)
       call('HSET', KEYS[3], line.digest, records[index])
-      call('HSET', line.buyers, buyer, line.taken)
+      call('HINCRBY', line.buyers, buyer, line.quantity)
       call('ZADD', line.deadlines, deadline_ms, line.digest)
       call('ZADD', KEYS[4], 'LT', deadline_ms, line.pool_id)
       append('held', 1, line.pool_id,

@@ -203,6 +203,20 @@ def reserve_eventually(client: httpx.Client, key: str, pool: str = "pool") -> ht
     return answer
 
 
+def document_at(client: httpx.Client, path: str) -> dict[str, Any]:
+    """What GET answers, asked again while it is a 503: each worker opens a lost shard by itself."""
+
+    def look() -> httpx.Response | None:
+        answer = client.get(path)
+        return answer if answer.status_code != 503 else None
+
+    answer = eventually(look, f"GET {path} is answered")
+    assert answer is not None
+    assert answer.status_code == 200, answer.text
+    document: dict[str, Any] = answer.json()
+    return document
+
+
 class HalfRequest:
     """A reservation whose body the server waits for."""
 

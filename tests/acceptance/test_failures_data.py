@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from flashstock.hotpath import keys
-from tests.acceptance.processes import Service, eventually, reserve_eventually, serving
+from tests.acceptance.processes import Service, document_at, eventually, reserve_eventually, serving
 from tests.recovery.audit import check_answers, check_books, read_books
 from tests.recovery.crowd import Crowd
 
@@ -76,7 +76,7 @@ def cancel(client: httpx.Client, reservation: str) -> httpx.Response:
 
 
 def units(client: httpx.Client, pool: str) -> tuple[int, int, int]:
-    found = client.get(f"/v1/pools/{pool}").json()
+    found = document_at(client, f"/v1/pools/{pool}")
     return found["available"], found["held"], found["sold"]
 
 
@@ -84,7 +84,7 @@ def is_consistent(client: httpx.Client) -> None:
     report: dict[str, object] = {}
 
     def quiet() -> bool:
-        report.update(client.get("/v1/ops/reconciliation").json())
+        report.update(document_at(client, "/v1/ops/reconciliation"))
         return report.get("lag_events") == 0
 
     eventually(quiet, "the log is applied")
@@ -107,7 +107,7 @@ async def test_flushed_under_a_crowd(service, client, store, what):
         await crowd.has_been_granted(10)
         await crowd.settle()
     is_consistent(client)
-    assert client.get(f"/v1/pools/{what}").json()["state"] == "open"
+    assert document_at(client, f"/v1/pools/{what}")["state"] == "open"
     books = await read_books(service.running["database_url"])
     check_answers(books, crowd.wishes)
     check_books(books)
@@ -152,7 +152,7 @@ def test_a_payment_after_expiry_is_served_or_owed(client):
     for _ in range(3):
         answer = confirm(client, owed)
         assert (answer.status_code, answer.json()["code"]) == (409, "refund_due")
-    refunds = client.get("/v1/ops/refunds").json()["items"]
+    refunds = document_at(client, "/v1/ops/refunds")["items"]
     (due,) = (refund for refund in refunds if refund["reservation"] == owed)
     assert (due["payment_ref"], due["quantity"]) == (f"pay-{owed}", 1)
     assert units(client, "plenty") == (1, 0, 1)
@@ -168,7 +168,7 @@ def test_a_clock_that_jumps_ends_holds_early_and_counts_right(service, client, s
     meta = keys.shard_meta(0)
     jumped_ms = int(store.hget(meta, "clock_ms")) + HOUR_MS
     store.hset(meta, "clock_ms", jumped_ms)
-    assert client.get(f"/v1/reservations/{held[0]}").json()["state"] == "expired"
+    assert document_at(client, f"/v1/reservations/{held[0]}")["state"] == "expired"
     # Nobody has swept them; who is short of stock takes what time has freed, and no more.
     eventually(
         lambda: ask(client, "early", "early-more", quantity=10).status_code == 201, "all are free"

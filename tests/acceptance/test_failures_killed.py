@@ -20,6 +20,7 @@ from flashstock.hotpath import keys
 from flashstock.model.ids import digest_of
 from tests.acceptance.processes import (
     Service,
+    document_at,
     eventually,
     open_pool,
     reserve,
@@ -63,13 +64,13 @@ async def is_consistent(service: Service, crowd: Crowd) -> None:
         report: dict[str, object] = {}
 
         def quiet() -> bool:
-            report.update(client.get("/v1/ops/reconciliation").json())
+            report.update(document_at(client, "/v1/ops/reconciliation"))
             return report.get("lag_events") == 0
 
         eventually(quiet, "the log is applied")
         assert report["ok"], report
         for pool in crowd.pools:
-            assert client.get(f"/v1/pools/{pool}").json()["state"] == "open"
+            assert document_at(client, f"/v1/pools/{pool}")["state"] == "open"
     books = await read_books(service.running["database_url"])
     check_answers(books, crowd.wishes)
     check_books(books)
@@ -112,7 +113,7 @@ async def test_valkey_goes_silent_for_a_while(service):
             client.post(f"/v1/reservations/{heard.json()['id']}/cancel").raise_for_status()
         await crowd.settle()
         with service.client() as client:
-            assert client.get("/v1/ops/reconciliation").json()["ok"]
+            assert document_at(client, "/v1/ops/reconciliation")["ok"]
 
 
 def test_a_worker_killed_after_the_script_ran_has_held_it_once(service):
@@ -143,7 +144,7 @@ def test_a_worker_killed_after_the_script_ran_has_held_it_once(service):
         assert first.json() == again.json()
         assert first.json()["id"] == f"once~{digest}"
         assert first.headers["Idempotency-Replayed"] == "true"
-        pool = client.get("/v1/pools/once").json()
+        pool = document_at(client, "/v1/pools/once")
         assert (pool["held"], pool["available"]) == (1, 9)
 
 
@@ -163,7 +164,7 @@ async def test_ten_lost_replies_are_one_hold(service):
     assert answers[10]["id"] == f"lossy~{digest_of('reservation', 'local', 'lossy-key')}"
     with service.client() as client:
         assert reserve(client, "lossy-key", "lossy").status_code == 422, "another buyer's payload"
-        pool = client.get("/v1/pools/lossy").json()
+        pool = document_at(client, "/v1/pools/lossy")
         assert (pool["held"], pool["available"]) == (1, 9)
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
-from tests.acceptance.processes import Service, eventually, serving
+from tests.acceptance.processes import Service, document_at, eventually, serving
 from tests.recovery.audit import check_answers, check_books, read_books
 from tests.recovery.crowd import Crowd
 from tests.recovery.postgres import OwnPostgres, own_postgres
@@ -93,7 +93,7 @@ def is_consistent(client: httpx.Client) -> None:
     report: dict[str, object] = {}
 
     def quiet() -> bool:
-        report.update(client.get("/v1/ops/reconciliation").json())
+        report.update(document_at(client, "/v1/ops/reconciliation"))
         return report.get("lag_events") == 0
 
     eventually(quiet, "the log is applied")
@@ -119,7 +119,7 @@ def test_frozen_it_acknowledges_nothing_and_forgets_nothing(service, postgres, c
 
     eventually(paid, "it is paid")
     is_consistent(client)
-    pool = client.get("/v1/pools/ledger").json()
+    pool = document_at(client, "/v1/pools/ledger")
     assert (pool["held"], pool["sold"]) == (1, 1)
 
 
@@ -141,9 +141,9 @@ def test_fast_pools_sell_on_until_the_backlog_is_full(service, postgres, client)
     assert BACKLOG / 2 < len(granted) <= BACKLOG + 1
     is_consistent(client)
     for reservation in granted:
-        assert client.get(f"/v1/reservations/{reservation}").json()["state"] == "held"
+        assert document_at(client, f"/v1/reservations/{reservation}")["state"] == "held"
     assert settled(client, "fast", f"fast-{len(granted)}")
-    assert client.get("/v1/pools/fast").json()["held"] == len(granted) + 1
+    assert document_at(client, "/v1/pools/fast")["held"] == len(granted) + 1
 
 
 @pytest.mark.parametrize("how", ["frozen", "crashed"])

@@ -12,6 +12,7 @@ import redis
 
 from flashstock.hotpath import keys
 from tests.acceptance.processes import (
+    document_at,
     environment,
     eventually,
     open_pool,
@@ -53,7 +54,7 @@ def test_the_service_notices_by_itself_and_repair_ends_it(broken):
     state = dict.fromkeys(("broken", "whole"), "")
 
     def paused() -> bool:
-        state.update({pool: client.get(f"/v1/pools/{pool}").json()["state"] for pool in state})
+        state.update({pool: document_at(client, f"/v1/pools/{pool}")["state"] for pool in state})
         return state["broken"] == "paused"
 
     eventually(paused, "the pool is paused")
@@ -63,13 +64,13 @@ def test_the_service_notices_by_itself_and_repair_ends_it(broken):
     eventually(
         lambda: [*INVARIANT.findall(client.get("/metrics").text)] == ["0.0"], "the metric says so"
     )
-    report = client.get("/v1/ops/reconciliation").json()
+    report = document_at(client, "/v1/ops/reconciliation")
     (difference,) = report["differences"]
     assert difference["subject"] == lost
     assert difference["explained_by"]["kind"] == "held"
     mended = client.post("/v1/ops/reconciliation/repair", json={"dry_run": False}).json()
     assert mended["repaired"] == 1
-    assert client.get("/v1/ops/reconciliation").json()["ok"]
+    assert document_at(client, "/v1/ops/reconciliation")["ok"]
     assert client.post("/v1/pools/broken/resume", json={}).json()["state"] == "open"
     paid = client.post(f"/v1/reservations/{lost}/confirm", json={"payment_ref": "pay"})
     assert (paid.status_code, paid.json()["state"]) == (200, "confirmed")
@@ -116,12 +117,12 @@ def test_a_refund_is_settled_over_http(broken):
     client.post(f"/v1/reservations/{held}/cancel")
     late = client.post(f"/v1/reservations/{held}/confirm", json={"payment_ref": "late"})
     assert late.json()["code"] == "already_cancelled"
-    (due,) = client.get("/v1/ops/refunds?settled=false").json()["items"]
+    (due,) = document_at(client, "/v1/ops/refunds?settled=false")["items"]
     path = f"/v1/ops/refunds/{due['id']}/settle"
     done = client.post(path, json={"reference": "transfer-1"})
     assert (done.status_code, done.json()["settled_by"]) == (200, "admin")
     assert client.post(path, json={"reference": "transfer-1"}).json() == done.json()
     other = client.post(path, json={"reference": "transfer-2"})
     assert (other.status_code, other.json()["code"]) == (409, "refund_settled")
-    assert client.get("/v1/ops/refunds?settled=false").json()["items"] == []
-    assert client.get("/v1/ops/refunds?settled=true").json()["items"] == [done.json()]
+    assert document_at(client, "/v1/ops/refunds?settled=false")["items"] == []
+    assert document_at(client, "/v1/ops/refunds?settled=true")["items"] == [done.json()]

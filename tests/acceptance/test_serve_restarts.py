@@ -14,6 +14,7 @@ from flashstock.errors import ConfigurationError
 from flashstock.supervisor import child as child_module
 from flashstock.supervisor.child import RESTARTS_MAX, Child, CrashLoop
 from tests.acceptance.processes import (
+    document_at,
     eventually,
     open_pool,
     reserve,
@@ -43,7 +44,7 @@ def test_a_killed_child_is_replaced_and_the_service_goes_on(tmp_path, victim):
         for number in range(4):
             reserve_eventually(client, f"after-{number}")
         assert reserve_eventually(client, "before").headers["Idempotency-Replayed"] == "true"
-        assert client.get("/v1/pools/pool").json()["held"] == 5
+        assert document_at(client, "/v1/pools/pool")["held"] == 5
         assert service.stop() == 0
         assert service.survivors() == []
 

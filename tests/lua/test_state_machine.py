@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeVar
 
 import hypothesis.strategies as st
@@ -34,8 +35,10 @@ from tests.reference.invariants import check
 from tests.reference.subjects import RETENTION_MS, START_MS, InMemory, OnServer
 
 EXAMPLES = int(os.environ.get("STATE_MACHINE_EXAMPLES", "200"))
-POOLS = ("p", "q", "w")
-LIMITS = {"p": 3, "q": 0, "w": 2}
+POOLS = ("p", "q", "w", "g:1", "g:2")
+LIMITS = {"p": 3, "q": 0, "w": 2, "g:1": 3, "g:2": 3}
+GROUPED = ("g:1", "g:2")
+"""Two pools that count their limit together."""
 FIRST_CART_KEY = 10_000
 """Keys from here on are lines of carts: two for each cart."""
 
@@ -124,6 +127,8 @@ class ShardMachine(RuleBasedStateMachine):
         locked = sum(wave.quantity for wave in planned)
         self.both(lambda store: create(store, "p", total=6, per_buyer_limit=LIMITS["p"]))
         self.both(lambda store: create(store, "q", total=4, hold_ms=2 * HOLD_MS))
+        for name in GROUPED:
+            self.both(partial(create, pool=name, total=3, per_buyer_limit=LIMITS[name]))
         self.both(
             lambda store: create(
                 store,
@@ -287,8 +292,9 @@ class ShardMachine(RuleBasedStateMachine):
     def change_rules(self, pool: str, what: str, at_ms: int, units: int) -> None:
         if what == "close" and len(self.model.store.log) < 20:
             return
+        together = GROUPED if pool in GROUPED else (pool,)
         if what == "raise limit" and self.limits[pool]:
-            self.limits[pool] += 1
+            self.limits |= {name: self.limits[name] + 1 for name in together}
         # A wave of units that may not be locked: it can only release what is.
         planned = encode_waves((Wave(self.now_ms + at_ms, units),))
         changes = {
@@ -298,7 +304,11 @@ class ShardMachine(RuleBasedStateMachine):
             "raise limit": {"per_buyer_limit": str(self.limits[pool])},
             "wave": {"waves": planned},
         }
-        self.both(lambda store: store.configure(pool, changes[what], created=None))
+        for name in together if what == "raise limit" else (pool,):
+            self.configure(name, changes[what])
+
+    def configure(self, pool: str, changes: dict[str, str]) -> None:
+        self.both(lambda store: store.configure(pool, changes, created=None))
 
     @rule(by_ms=moments)
     def wait(self, by_ms: int) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from flashstock.model.events import LogEntry, encode, events_in
 from flashstock.model.fold import Changes, ReservationRow, fold
+from flashstock.model.ids import limit_scope
 from flashstock.model.records import ReservationRecord
 from flashstock.model.rules import PoolCounters
 from flashstock.model.states import ReservationState
@@ -109,11 +110,12 @@ def _check_buyers(state: ShardState, changes: Changes, limits: Mapping[str, int]
     """9: what a buyer holds and bought is counted rightly and within the limit."""
     taken: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for row in changes.inserted.values():
+        scope = limit_scope(row.pool)
         if row.state is ReservationState.HELD:
-            taken[row.pool][row.buyer] += row.quantity
+            taken[scope][row.buyer] += row.quantity
         elif row.state in SOLD and row.quantity > row.returned:
-            taken[row.pool][row.buyer] += row.quantity - row.returned
+            taken[scope][row.buyer] += row.quantity - row.returned
     for name, pool in state.pools.items():
-        assert pool.buyers == dict(taken[name]), name
+        assert pool.buyers == dict(taken[limit_scope(name)]), name
         if limit := limits.get(name):
             assert max(pool.buyers.values(), default=0) <= limit, (name, pool.buyers)

@@ -21,6 +21,7 @@ class Pool:
     sold: int = 0
     grants: int = 0
     buyers: dict[str, int] = field(default_factory=dict)
+    """Where the pool's limit is counted: the very same one in all pools of a group."""
     deadlines: dict[str, int] = field(default_factory=dict)
     """Digests of one batch, joined → its deadline."""
     retired: dict[str, int] = field(default_factory=dict)

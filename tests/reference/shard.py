@@ -25,6 +25,8 @@ class ReferenceShard:
         self.seq = 0
         self.orders = 0
         self.pools: dict[str, Pool] = {}
+        self.buyers: dict[str, dict[str, int]] = {}
+        """Buyer → units, by where a limit is counted."""
         self.records: dict[str, ReservationRecord] = {}
         self.payments: dict[str, ReservationId] = {}
         self.commands: dict[str, tuple[object, ...]] = {}
@@ -69,11 +71,14 @@ class ReferenceShard:
         )
         return Verdict.REPLAYED if same else Verdict.MISMATCH
 
-    def _verdict(self, pool: Pool, digest: str, wanted: ReservationRecord) -> Verdict:
+    def _verdict(
+        self, pool: Pool, digest: str, wanted: ReservationRecord, also_wanted: int = 0
+    ) -> Verdict:
+        """``also_wanted``: units that other lines of the cart want of the same limit."""
         if digest in self.records:
             return self._verdict_of_known(digest, wanted)
         rules = pool.settings
-        taken = pool.buyers.get(wanted.buyer, 0) + wanted.quantity
+        taken = pool.buyers.get(wanted.buyer, 0) + also_wanted + wanted.quantity
         if rules.state is PoolState.CLOSED or 0 < rules.ends_at_ms <= self.now_ms:
             return Verdict.ENDED
         if rules.state is PoolState.PAUSED:

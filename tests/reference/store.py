@@ -13,8 +13,6 @@ from dataclasses import replace
 from flashstock.errors import UnknownPool
 from flashstock.hotpath.replies import (
     BatchReply,
-    CartLine,
-    CartReply,
     LookupReply,
     PoolSnapshot,
     ReservationReply,
@@ -30,17 +28,17 @@ from flashstock.hotpath.scripts import (
     Verdict,
 )
 from flashstock.model import events
-from flashstock.model.ids import ReservationId
+from flashstock.model.ids import ReservationId, limit_scope
 from flashstock.model.records import ReservationRecord
 from flashstock.model.rules import POOL_QUANTITY_MAX
 from flashstock.model.states import Durability, ReservationState
+from tests.reference.carts import ReferenceCarts
 from tests.reference.pools import Pool, digests_in
-from tests.reference.shard import ReferenceShard
 
 GENERATION = "1"
 
 
-class ReferenceStore(ReferenceShard):
+class ReferenceStore(ReferenceCarts):
     """A shard in memory, with the methods of ``HotStore``. ``now_ms`` is set by the test."""
 
     def shard_of(self, pool_id: str) -> int:
@@ -63,7 +61,9 @@ class ReferenceStore(ReferenceShard):
             return ConfigureStatus.CLOSED, self._snapshot(pool_id)
         total, locked = created or (0, 0)
         if pool is None:
-            pool = self.pools[pool_id] = Pool({}, total, total - locked, locked)
+            buyers = self.buyers.setdefault(limit_scope(pool_id), {})
+            pool = Pool({}, total, total - locked, locked, buyers=buyers)
+            self.pools[pool_id] = pool
         elif all(pool.rules[name] == value for name, value in rules.items()):
             return ConfigureStatus.UNCHANGED, self._snapshot(pool_id)
         pool.rules |= rules
@@ -120,46 +120,6 @@ class ReferenceStore(ReferenceShard):
             "".join(str(int(verdict)) for verdict in verdicts).encode(),
             replays,
         )
-
-    async def reserve_cart(
-        self, shard: int, cart: str, buyer: str, lines: Sequence[tuple[str, str, int]]
-    ) -> CartReply:
-        wanted: list[tuple[Pool | None, ReservationRecord, Verdict, int]] = []
-        named: set[str] = set()
-        for pool_id, digest, quantity in lines:
-            pool = self.pools.get(pool_id)
-            record = ReservationRecord(
-                ReservationState.HELD, 0, 1, 0, quantity, pool_id, buyer, cart
-            )
-            twice = not named.isdisjoint({f"pool {pool_id}", digest})
-            named |= {f"pool {pool_id}", digest}
-            if twice:
-                wanted.append((pool, record, Verdict.MISMATCH, 0))
-            elif digest in self.records:
-                wanted.append((pool, record, self._verdict_of_known(digest, record), 0))
-            elif pool is None:
-                wanted.append((pool, record, Verdict.UNKNOWN_POOL, 0))
-            else:
-                self._settle(pool_id, pool, quantity)
-                verdict = self._verdict(pool, digest, record)
-                wanted.append((pool, record, verdict, pool.available))
-        held = all(verdict in (Verdict.HELD, Verdict.REPLAYED) for _, _, verdict, _ in wanted)
-        answer = []
-        for (pool_id, digest, _), (pool, line, verdict, seen) in zip(lines, wanted, strict=True):
-            available, shown = seen, self.records.get(digest)
-            if held and pool and verdict is Verdict.HELD:
-                deadline_ms = self.now_ms + pool.settings.hold_ms
-                shown = replace(line, deadline_ms=deadline_ms, seq=self.seq + 1)
-                self._hold(pool, digest, shown)
-                pool.deadlines[digest] = deadline_ms
-                self._wake(pool_id, deadline_ms)
-                hold = events.Hold(digest, buyer, line.quantity, cart)
-                self._append(events.Held(pool_id, self.now_ms, deadline_ms, (hold,)))
-                available = pool.available
-            if verdict not in (Verdict.HELD, Verdict.REPLAYED):
-                shown = None
-            answer.append(CartLine(verdict, available, shown))
-        return CartReply(GENERATION, held, self.now_ms, self.seq, tuple(answer))
 
     async def confirm(self, target: ReservationId, payment_ref: str) -> ReservationReply:
         record = self._find(target)

@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 
 from flashstock.model import events
 from flashstock.model.fold import Changes, FoldViolation, fold
-from flashstock.model.ids import digest_of
+from flashstock.model.ids import digest_of, limit_scope
 from flashstock.model.rules import PoolCounters
 from flashstock.model.states import ReservationState
 from tests.simulation.redis_data import DataSet
-from tests.simulation.sql_reads import TAKES_UNITS, pool_sums, units_by_buyer
+from tests.simulation.sql_reads import pool_sums, units_by_buyer
 from tests.simulation.sql_tables import Tables
 
 Violated = Callable[[str], None]
@@ -32,10 +32,15 @@ def check_script(data: DataSet, keys: Sequence[bytes], violated: Violated) -> No
         if min(parts) < 0 or sum(parts) != total:
             violated(f"{key!r} does not balance in Redis: {pool}")
         limit = int(pool.get(b"per_buyer_limit", 0))
-        buyers = data.values.get(key.replace(b":pool:", b":buyers:"), {})
+        tag, _, name = key.partition(b":pool:")
+        buyers = data.values.get(_buyers_key(tag, name.decode()), {})
         for buyer, units in buyers.items():
             if int(units) <= 0 or (limit and int(units) > limit):
                 violated(f"{buyer!r} counts for {units!r} units in {key!r}, the limit is {limit}")
+
+
+def _buyers_key(tag: bytes, pool: str) -> bytes:
+    return tag + b":buyers:" + limit_scope(pool).encode()
 
 
 def check_commit(before: Tables, after: Tables, violated: Violated) -> None:
@@ -68,15 +73,7 @@ def _check_limits(before: Tables, after: Tables, violated: Violated) -> None:
     }
     for pool, buyer in sorted(changed):
         limit = after.pools[pool].rules.per_buyer_limit
-        if not limit:
-            continue
-        rows = after.reservations.values()
-        units = sum(
-            row.quantity - row.returned
-            for row in rows
-            if row.pool == pool and row.buyer == buyer and row.state in TAKES_UNITS
-        )
-        if units > limit:
+        if limit and (units := units_by_buyer(after, pool)[buyer]) > limit:
             violated(f"{buyer} has {units} units of {pool} in SQL, the limit is {limit}")
 
 
@@ -166,10 +163,10 @@ def check_stores_agree(tables: Tables, data: DataSet, shards: int, violated: Vio
         for key, values in data.values.items():
             if key.startswith(tag + b":deadlines:"):
                 for batch in values:
-                    pool = key.rpartition(b":")[2].decode()
+                    pool = key.partition(b":deadlines:")[2].decode()
                     waiting[pool] |= {batch[i : i + 16].decode() for i in range(0, len(batch), 16)}
         for name in [row.id for row in tables.pools.values() if row.shard == shard]:
-            stored = data.values.get(tag + b":buyers:" + name.encode(), {})
+            stored = data.values.get(_buyers_key(tag, name), {})
             found = {buyer.decode(): int(units) for buyer, units in stored.items()}
             wanted = {b: units for b, units in units_by_buyer(tables, name).items() if units}
             if found != wanted:

@@ -17,7 +17,7 @@ from flashstock.ledger.stored import (
     StoredRefund,
     StoredReservation,
 )
-from flashstock.model.ids import FIELD_SEPARATOR
+from flashstock.model.ids import FIELD_SEPARATOR, limit_scope
 from flashstock.model.records import ReservationRecord
 from flashstock.model.states import ReservationState
 from tests.simulation.loop import Process
@@ -234,10 +234,11 @@ def _open(tables: Tables, shard: int, after_id: str) -> list[StoredReservation]:
 
 
 def units_by_buyer(tables: Tables, pool: str) -> dict[str, int]:
-    """Units held and confirmed, less what came back."""
+    """Units held and confirmed, less what came back, where the pool's limit is counted."""
     units: dict[str, int] = defaultdict(int)
+    scope = limit_scope(pool)
     for row in tables.reservations.values():
-        if row.pool == pool and row.state in TAKES_UNITS:
+        if limit_scope(row.pool) == scope and row.state in TAKES_UNITS:
             units[row.buyer] += row.quantity - row.returned
     return units
 

@@ -41,6 +41,9 @@ class Town(Protocol):
 def draw_pools(random: Random) -> dict[str, tuple[PoolRules, int]]:
     """A few small pools: so small that they sell out, so short that holds expire."""
     pools = {}
+    group = random.choice(("", "", "g:"))
+    """The pools of a group have one limit, in one shard."""
+    limit = random.choice((0, 0, 1, 2, 3))
     for number in range(random.choice((1, 1, 2, 3))):
         total = random.choice((1, 2, 3, 5, 8, 12))
         waves: tuple[Wave, ...] = ()
@@ -49,14 +52,14 @@ def draw_pools(random: Random) -> dict[str, tuple[PoolRules, int]]:
             waves = (Wave(at_ms, 1 + total // 3), Wave(at_ms + 1_500, 1))
         rules = PoolRules(
             sku="sku",
-            per_buyer_limit=random.choice((0, 0, 1, 2, 3)),
+            per_buyer_limit=limit if group else random.choice((0, 0, 1, 2, 3)),
             hold_ms=random.choice((400, 1_500, 4_000, 60_000)),
             starts_at_ms=START_MS + 400 if random.random() < 0.1 else 0,
             ends_at_ms=START_MS + 5_000 if random.random() < 0.1 else 0,
             durability=Durability.FAST if random.random() < 0.25 else Durability.LEDGER,
             waves=waves,
         )
-        pools[f"p{number}"] = (rules, total + sum(wave.quantity for wave in waves))
+        pools[f"{group}p{number}"] = (rules, total + sum(wave.quantity for wave in waves))
     return pools
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from typing import Any, Final
 
 from redis.asyncio import Redis
 
 from flashstock.api.auth import REFRESH_INTERVAL_SECONDS, Keyring
-from flashstock.errors import FlashstockError
+from flashstock.errors import FlashstockError, Recovering
 from flashstock.hotpath.applied import AppliedTracker
 from flashstock.hotpath.log import follow_announcements
 from flashstock.ledger.queries import Queries
@@ -61,6 +62,10 @@ class ApiBackground:
         self._tasks.append(asyncio.get_running_loop().create_task(work))
 
     async def _follow(self) -> None:
+        # A connection that was lost may have led to a data set that is: a worker that finds out
+        # by itself opens the shard before the next buyer would have had to wait for it.
+        with suppress(Recovering):
+            await self._gate.verify()
         await follow_announcements(self._tailing, self._applied.shard_count, self._applied.announce)
 
     async def _poll_cursors(self) -> None:

@@ -33,7 +33,7 @@ NO_CONTROL_CHARACTERS: Final = r"^[^\x00-\x1f\x7f-\x9f]+$"
 PAGE_LIMIT_DEFAULT: Final = 100
 PAGE_LIMIT_MAX: Final = 1_000
 RECEIPT_LENGTH_MAX: Final = 1_024
-"""The longest receipt there is, buyers of wide characters included, has about 900."""
+"""The longest receipt there is, buyers of wide characters included, has about 990."""
 PRINTABLE_ASCII: Final = r"^[\x20-\x7e]+$"
 _POOL_ID_OR_NOTHING: Final = POOL_ID_PATTERN.replace("^", "^(").replace("$", ")?$")
 _RFC_3339: Final = re.compile(
@@ -383,6 +383,7 @@ _PATTERN_WORDS: Final = {
     NO_CONTROL_CHARACTERS: "must not hold control characters",
     PRINTABLE_ASCII: "must hold printable ASCII characters only",
     _POOL_ID_OR_NOTHING: "must be the id of a pool",
-    POOL_ID_PATTERN: "must be 1 to 64 of A-Z a-z 0-9 . _ - and begin with a letter or digit",
+    POOL_ID_PATTERN: "must be 1 to 64 of A-Z a-z 0-9 . _ - and begin with a letter or digit;"
+    " before that, a group of the same form and a colon, or nothing",
     KEY_NAME_PATTERN: "must be 1 to 64 of A-Z a-z 0-9 . _ - and begin with a letter or digit",
 }

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from flashstock.model.ids import limit_scope
+
 
 def shard_tag(shard: int) -> str:
     """The hash tag of a shard: ``{fs:07}``."""
@@ -58,8 +60,8 @@ def retired(shard: int, pool_id: str) -> str:
 
 
 def buyers(shard: int, pool_id: str) -> str:
-    """Hash: buyer → units held and confirmed."""
-    return f"{shard_tag(shard)}:buyers:{pool_id}"
+    """Hash: buyer → units held and confirmed, of the pool or of all pools of its group."""
+    return f"{shard_tag(shard)}:buyers:{limit_scope(pool_id)}"
 
 
 def command(shard: int, digest: str) -> str:

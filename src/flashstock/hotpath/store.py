@@ -27,7 +27,7 @@ from flashstock.hotpath.scripts import (
     ScriptSet,
     build_keys,
 )
-from flashstock.model.ids import DIGEST_LENGTH, ReservationId, digest_of, shard_of
+from flashstock.model.ids import DIGEST_LENGTH, ReservationId, digest_of, shard_of, shard_of_pool
 from flashstock.model.records import ReservationRecord, unpack_record
 from flashstock.model.rules import POOL_QUANTITY_MAX
 
@@ -69,7 +69,7 @@ class HotStore:
 
     def shard_of(self, pool_id: str) -> int:
         """The shard a pool lives in."""
-        return shard_of(pool_id, self.shard_count)
+        return shard_of_pool(pool_id, self.shard_count)
 
     async def _call(
         self, name: str, shard: int, key_list: Sequence[str], arguments: Sequence[Any]
@@ -309,14 +309,16 @@ class HotStore:
     async def scan_buyers(
         self, pool_id: str, position: int, count: int
     ) -> tuple[int, dict[str, int]]:
-        """About ``count`` buyers with their units, and the position to go on at (0: all)."""
+        """About ``count`` buyers with the units that count for the pool's limit, and the position
+        to go on at (0: all).
+        """
         key = keys.buyers(self.shard_of(pool_id), pool_id)
         with translated_failures():
             answer: Any = await self.client.hscan(key, position, count=count)
         return answer[0], {buyer.decode(): int(units) for buyer, units in answer[1].items()}
 
     async def buyer_units(self, pool_id: str, buyers: Sequence[str]) -> list[int]:
-        """Units each buyer counts for in a pool."""
+        """Units each buyer counts for where the pool's limit is counted."""
         key = keys.buyers(self.shard_of(pool_id), pool_id)
         with translated_failures():
             answer: Any = await self.client.hmget(key, list(buyers))

@@ -7,7 +7,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Select, case, func, select
 
 from flashstock.ledger.engine import LONG_OPERATION_TIMEOUT_MS
-from flashstock.ledger.reads import TAKES_UNITS, Reads, of_pool
+from flashstock.ledger.reads import TAKES_UNITS, Reads, of_limit_scope, of_pool
 from flashstock.ledger.stored import BuyerTotal, PoolSums, ShardTotals, StoredPool
 from flashstock.ledger.tables import pools, reservations
 from flashstock.model.events import decode_waves
@@ -54,13 +54,13 @@ class PoolQueries(Reads):
         return [PoolSums(row[0], *map(int, row[1:])) for row in rows]
 
     async def buyer_totals(self, pool: str, after_buyer: str, limit: int) -> list[BuyerTotal]:
-        """What each buyer counts for in a pool, by buyer.
+        """What each buyer counts for in a pool or in all pools of its group, by buyer.
 
         Every page reads all the pool's reservations, so a page should be large.
         """
         statement = (
             select(reservations.c.buyer, func.sum(_LEFT))
-            .where(of_pool(pool), TAKES_UNITS, reservations.c.buyer > after_buyer)
+            .where(of_limit_scope(pool), TAKES_UNITS, reservations.c.buyer > after_buyer)
             .group_by(reservations.c.buyer)
             .order_by(reservations.c.buyer)
             .limit(limit)

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Select, func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from flashstock.ledger.engine import LONG_OPERATION_TIMEOUT_MS, reading
-from flashstock.ledger.reads import IS_HELD, TAKES_UNITS, of_pool
+from flashstock.ledger.reads import IS_HELD, TAKES_UNITS, of_limit_scope
 from flashstock.ledger.tables import cursors, journal, pools, quarantine, reservations
 from flashstock.model.events import decode_rules
 from flashstock.model.ids import FIELD_SEPARATOR
@@ -86,11 +86,11 @@ class Proof:
         return None if row is None else _pool(row)
 
     async def buyers_with_units(self, pool: str, buyers: Sequence[str]) -> set[str]:
-        """Those of the buyers who hold or have bought something of the pool."""
+        """Those of the buyers who hold or have bought what counts for the pool's limit."""
         statement = (
             select(reservations.c.buyer)
             .where(
-                of_pool(pool),
+                of_limit_scope(pool),
                 TAKES_UNITS,
                 reservations.c.buyer.in_(buyers),
             )

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from flashstock.ledger.engine import OPERATION_TIMEOUT_MS, reading
 from flashstock.ledger.tables import reservations
+from flashstock.model.ids import GROUP_MARK, limit_scope
 from flashstock.model.states import ReservationState
 
 # Written out, not bound: only then can the planners tell that a partial index holds every row.
@@ -21,12 +22,24 @@ TAKES_UNITS: Final[ColumnElement[bool]] = reservations.c.state.in_(
 
 _AFTER_DIGESTS: Final = "\x7f"
 """Sorts after every character of a digest, and after the ``~`` before it."""
+_AFTER_GROUP: Final = chr(ord(GROUP_MARK) + 1)
 
 
 def of_pool(pool: str) -> ColumnElement[bool]:
     """A pool's reservations: neighbours in the primary key, because their ids begin with it."""
     ids = reservations.c.id
     return (ids > f"{pool}~") & (ids < f"{pool}{_AFTER_DIGESTS}")
+
+
+def of_limit_scope(pool: str) -> ColumnElement[bool]:
+    """The reservations that count for the limit of a pool: its own, or its group's. Neighbours
+    as well.
+    """
+    scope = limit_scope(pool)
+    if scope == pool:
+        return of_pool(pool)
+    ids = reservations.c.id
+    return (ids > scope) & (ids < scope.removesuffix(GROUP_MARK) + _AFTER_GROUP)
 
 
 class Reads:

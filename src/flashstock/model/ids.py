@@ -14,15 +14,18 @@ from binascii import b2a_base64
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
-POOL_ID_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+_NAME: Final = "[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+POOL_ID_PATTERN: Final = f"^{_NAME}(:{_NAME})?$"
+"""``<name>``, or ``<group>:<item>``: the pools of a group share a shard and its buyers' limits."""
 DIGEST_LENGTH: Final = 16
 """Characters of a digest: 96 bits, base64url."""
 
-RESERVATION_ID_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}~[A-Za-z0-9_-]{16}$"
+RESERVATION_ID_PATTERN: Final = f"^{_NAME}(:{_NAME})?~[A-Za-z0-9_-]{{16}}$"
 URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
 """Turns base64 into its URL-safe form; on the hot path, where ``base64``'s own layers show."""
 _RESERVATION_ID: Final = re.compile(RESERVATION_ID_PATTERN)
 
+GROUP_MARK: Final = ":"
 FIELD_SEPARATOR: Final = "\t"
 """Separates fields in records and log payloads; control characters are refused at the door."""
 
@@ -56,5 +59,19 @@ def parse_reservation_id(text: str) -> ReservationId | None:
 
 
 def shard_of(name: str, shard_count: int) -> int:
-    """The shard that a pool (or a payment reference) lives in; stable across processes."""
+    """The shard that a name (a payment reference, say) lives in; stable across processes."""
     return zlib.crc32(name.encode()) % shard_count
+
+
+def shard_of_pool(pool_id: str, shard_count: int) -> int:
+    """The shard that a pool lives in: its group's, where it is of one."""
+    return shard_of(pool_id.partition(GROUP_MARK)[0], shard_count)
+
+
+def limit_scope(pool_id: str) -> str:
+    """Over what a buyer's units are counted: ``<group>:``, or the pool alone.
+
+    It is never the id of a pool where it is a group's: the pool ``<group>`` counts for itself.
+    """
+    group, mark, _ = pool_id.partition(GROUP_MARK)
+    return group + mark

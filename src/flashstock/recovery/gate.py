@@ -86,6 +86,16 @@ class Gate:
         if task is None or task.done():
             self._opening[shard] = asyncio.get_running_loop().create_task(self._reopen(shard))
 
+    async def verify(self) -> None:
+        """Ask every open shard for a sign of life: a process that nobody asks notices a loss too.
+
+        Raises:
+            Unavailable: the server did not answer; its Recovering: a shard is being opened again.
+        """
+        for shard in range(self._store.shard_count):
+            if self._store.generation(shard) is not None:
+                await self._store.seq(shard)
+
     def rebuild(self, shard: int, generation: int | None = None) -> None:
         """Rebuild the shard from SQL whatever its log says, then open it.
 

@@ -21,7 +21,7 @@ from flashstock.hotpath.scripts import FENCED, script_set
 from flashstock.ledger.proof import Proof
 from flashstock.ledger.queries import Queries
 from flashstock.model.events import encode_rules
-from flashstock.model.ids import digest_of, parse_reservation_id
+from flashstock.model.ids import digest_of, limit_scope, parse_reservation_id
 from flashstock.model.records import ReservationRecord
 from flashstock.model.rules import PoolCounters, PoolRules
 from flashstock.model.states import ReservationState
@@ -121,14 +121,17 @@ class Rebuilder:
 
     async def _pools(self, shard: int, seq: int, writes: FencedWrites, lease: Lease) -> int:
         """Write every pool; the time of the shard's last decision, which some pool has seen."""
-        after, decided_at_ms = "", 0
+        after, scope, decided_at_ms = "", "", 0
         while pools := await self._queries.pools(after, PAGE, shard=shard):
             for pool in pools:
                 fields = pool_fields(pool.rules, pool.counters, grants=seq)
                 writes.put("HSET", keys.pool(shard, pool.id), *_flat(fields))
                 if pool.rules.waves:
                     writes.put("ZADD", keys.due(shard), pool.rules.waves[0].at_ms, pool.id)
-                await self._buyers(shard, pool.id, writes, lease)
+                # The pools of a group are neighbours, and have their buyers in common.
+                if limit_scope(pool.id) != scope:
+                    scope = limit_scope(pool.id)
+                    await self._buyers(shard, pool.id, writes, lease)
                 decided_at_ms = max(decided_at_ms, pool.updated_at_ms)
             await lease.renew()
             await writes.flush()

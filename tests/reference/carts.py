@@ -1,0 +1,83 @@
+"""Carts, said once more in plain Python."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from flashstock.hotpath.replies import CartLine, CartReply
+from flashstock.hotpath.scripts import Verdict
+from flashstock.model import events
+from flashstock.model.ids import limit_scope
+from flashstock.model.records import ReservationRecord
+from flashstock.model.states import ReservationState
+from tests.reference.pools import Pool
+from tests.reference.shard import ReferenceShard
+
+GRANTED = (Verdict.HELD, Verdict.REPLAYED)
+
+
+@dataclass
+class _Line:
+    digest: str
+    record: ReservationRecord
+    pool: Pool | None
+    verdict: Verdict | None = None
+    """``None``: the pool's rules decide."""
+    available: int = 0
+
+
+class ReferenceCarts(ReferenceShard):
+    """The part of the reference that holds carts."""
+
+    async def reserve_cart(
+        self, shard: int, cart: str, buyer: str, lines: Sequence[tuple[str, str, int]]
+    ) -> CartReply:
+        wanted = [
+            _Line(
+                digest,
+                ReservationRecord(ReservationState.HELD, 0, 1, 0, quantity, pool_id, buyer, cart),
+                self.pools.get(pool_id),
+            )
+            for pool_id, digest, quantity in lines
+        ]
+        named: set[str] = set()
+        for line in wanted:
+            names = {f"pool {line.record.pool}", line.digest}
+            line.verdict = Verdict.MISMATCH if named & names else self._verdict_unruled(line)
+            named |= names
+        for line in wanted:
+            if line.pool and line.verdict is None:
+                self._settle(line.record.pool, line.pool, line.record.quantity)
+                line.available = line.pool.available
+        before: Counter[str] = Counter()
+        for line in wanted:
+            if line.pool and line.verdict is None:
+                scope = limit_scope(line.record.pool)
+                line.verdict = self._verdict(line.pool, line.digest, line.record, before[scope])
+                before[scope] += line.record.quantity
+        held = all(line.verdict in GRANTED for line in wanted)
+        answer = tuple(self._cart_line(line, held=held) for line in wanted)
+        return CartReply("1", held, self.now_ms, self.seq, answer)
+
+    def _verdict_unruled(self, line: _Line) -> Verdict | None:
+        if line.digest in self.records:
+            return self._verdict_of_known(line.digest, line.record)
+        return Verdict.UNKNOWN_POOL if line.pool is None else None
+
+    def _cart_line(self, line: _Line, *, held: bool) -> CartLine:
+        assert line.verdict is not None
+        if line.verdict is Verdict.REPLAYED:
+            return CartLine(line.verdict, 0, self.records[line.digest])
+        if not held or line.pool is None:
+            return CartLine(line.verdict, line.available, None)
+        pool_id = line.record.pool
+        deadline_ms = self.now_ms + line.pool.settings.hold_ms
+        record = replace(line.record, deadline_ms=deadline_ms, seq=self.seq + 1)
+        self._hold(line.pool, line.digest, record)
+        line.pool.deadlines[line.digest] = deadline_ms
+        self._wake(pool_id, deadline_ms)
+        hold = events.Hold(line.digest, record.buyer, record.quantity, record.cart)
+        self._append(events.Held(pool_id, self.now_ms, deadline_ms, (hold,)))
+        return CartLine(line.verdict, line.pool.available, record)
