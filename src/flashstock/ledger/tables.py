@@ -189,6 +189,8 @@ orders: Final = Table(
     Column("confirmed_at_ms", BigInteger, nullable=False),
     UniqueConstraint("reservation_id"),
     UniqueConstraint("payment_ref"),
+    Index("ix_orders_confirmed_at_ms", "confirmed_at_ms", "order_no"),
+    Index("ix_orders_buyer", "buyer", "confirmed_at_ms", "order_no"),
 )
 
 refunds: Final = Table(

@@ -14,6 +14,8 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, inspect
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from flashstock.channels import tables as channel_tables
+from flashstock.dispatch import tables as dispatch_tables
 from flashstock.ledger import migrate, tables
 from flashstock.ledger.engine import create_engine, reading, writing
 from flashstock.ledger.migrate import upgrade
@@ -21,7 +23,7 @@ from flashstock.ledger.queries import Queries
 from flashstock.ledger.stored import StoredRefund
 from flashstock.stockbook import tables as stock_tables
 
-DESCRIBED = (tables, stock_tables)
+DESCRIBED = (tables, stock_tables, channel_tables, dispatch_tables)
 """Whatever has tables must be imported to be compared."""
 NEWEST = max(path.name[:4] for path in (migrate._MIGRATIONS / "versions").glob("0*.py"))
 
