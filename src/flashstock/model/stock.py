@@ -125,109 +125,106 @@ class KindRule:
     wants_reason: bool = False
 
 
-def _rules() -> dict[MovementKind, KindRule]:
-    s, k = StockState, MovementKind
-    return {
-        k.RECEIVE: KindRule(
-            ((s.SUPPLIER, s.AVAILABLE), (s.SUPPLIER, s.UNSELLABLE)),
-            (
-                (s.SUPPLIER, s.VIRTUAL),
-                (s.IN_TRANSIT, s.AVAILABLE),
-                (s.IN_TRANSIT, s.UNSELLABLE),
-                (s.IN_TRANSIT, s.VIRTUAL),
-                (s.STOCKTAKE, s.AVAILABLE),
-                (s.STOCKTAKE, s.VIRTUAL),
-            ),
+_K = MovementKind
+_S = StockState
+KIND_RULES: Final[dict[MovementKind, KindRule]] = {
+    _K.RECEIVE: KindRule(
+        ((_S.SUPPLIER, _S.AVAILABLE), (_S.SUPPLIER, _S.UNSELLABLE)),
+        (
+            (_S.SUPPLIER, _S.VIRTUAL),
+            (_S.IN_TRANSIT, _S.AVAILABLE),
+            (_S.IN_TRANSIT, _S.UNSELLABLE),
+            (_S.IN_TRANSIT, _S.VIRTUAL),
+            (_S.STOCKTAKE, _S.AVAILABLE),
+            (_S.STOCKTAKE, _S.VIRTUAL),
         ),
-        k.SHIP: KindRule(
-            ((s.COMMITTED, s.CUSTOMER), (s.UNSELLABLE, s.SUPPLIER)),
-            ((s.CAMPAIGN, s.COMMITTED), (s.CAMPAIGN, s.CUSTOMER)),
+    ),
+    _K.SHIP: KindRule(
+        ((_S.COMMITTED, _S.CUSTOMER), (_S.UNSELLABLE, _S.SUPPLIER)),
+        ((_S.CAMPAIGN, _S.COMMITTED), (_S.CAMPAIGN, _S.CUSTOMER)),
+    ),
+    _K.LOCK: KindRule(((_S.AVAILABLE, _S.LOCKED),), wants_reason=True),
+    _K.UNLOCK: KindRule(((_S.LOCKED, _S.AVAILABLE),)),
+    _K.COMMIT: KindRule(
+        (
+            (_S.AVAILABLE, _S.COMMITTED),
+            (_S.RESERVED, _S.COMMITTED),
+            (_S.BOUGHT_OUT, _S.COMMITTED),
         ),
-        k.LOCK: KindRule(((s.AVAILABLE, s.LOCKED),), wants_reason=True),
-        k.UNLOCK: KindRule(((s.LOCKED, s.AVAILABLE),)),
-        k.COMMIT: KindRule(
-            (
-                (s.AVAILABLE, s.COMMITTED),
-                (s.RESERVED, s.COMMITTED),
-                (s.BOUGHT_OUT, s.COMMITTED),
-            ),
-            ((s.VIRTUAL, s.COMMITTED), (s.CAMPAIGN, s.COMMITTED)),
+        ((_S.VIRTUAL, _S.COMMITTED), (_S.CAMPAIGN, _S.COMMITTED)),
+    ),
+    _K.UNCOMMIT: KindRule(
+        (
+            (_S.COMMITTED, _S.AVAILABLE),
+            (_S.COMMITTED, _S.RESERVED),
+            (_S.COMMITTED, _S.BOUGHT_OUT),
         ),
-        k.UNCOMMIT: KindRule(
-            (
-                (s.COMMITTED, s.AVAILABLE),
-                (s.COMMITTED, s.RESERVED),
-                (s.COMMITTED, s.BOUGHT_OUT),
-            ),
-            ((s.COMMITTED, s.VIRTUAL), (s.COMMITTED, s.CAMPAIGN)),
+        ((_S.COMMITTED, _S.VIRTUAL), (_S.COMMITTED, _S.CAMPAIGN)),
+    ),
+    _K.RETURN: KindRule(
+        ((_S.CUSTOMER, _S.AVAILABLE), (_S.CUSTOMER, _S.UNSELLABLE)),
+        ((_S.CUSTOMER, _S.VIRTUAL),),
+    ),
+    _K.WRITE_OFF: KindRule(
+        (
+            (_S.AVAILABLE, _S.STOCKTAKE),
+            (_S.UNSELLABLE, _S.STOCKTAKE),
+            (_S.LOCKED, _S.STOCKTAKE),
+            (_S.RESERVED, _S.STOCKTAKE),
+            (_S.BOUGHT_OUT, _S.STOCKTAKE),
         ),
-        k.RETURN: KindRule(
-            ((s.CUSTOMER, s.AVAILABLE), (s.CUSTOMER, s.UNSELLABLE)),
-            ((s.CUSTOMER, s.VIRTUAL),),
+        ((_S.IN_TRANSIT, _S.STOCKTAKE),),
+        wants_reason=True,
+    ),
+    _K.EXPECT: KindRule(
+        others=((_S.SUPPLIER, _S.IN_TRANSIT), (_S.IN_TRANSIT, _S.SUPPLIER)),
+    ),
+    _K.TRANSFER_OUT: KindRule(
+        others=(
+            (_S.AVAILABLE, _S.OUTGOING),
+            (_S.OUTGOING, _S.AVAILABLE),
+            (_S.OUTGOING, _S.TRANSFER),
+            (_S.TRANSFER, _S.IN_TRANSIT),
         ),
-        k.WRITE_OFF: KindRule(
-            (
-                (s.AVAILABLE, s.STOCKTAKE),
-                (s.UNSELLABLE, s.STOCKTAKE),
-                (s.LOCKED, s.STOCKTAKE),
-                (s.RESERVED, s.STOCKTAKE),
-                (s.BOUGHT_OUT, s.STOCKTAKE),
-            ),
-            ((s.IN_TRANSIT, s.STOCKTAKE),),
-            wants_reason=True,
+    ),
+    _K.TRANSFER_IN: KindRule(
+        others=(
+            (_S.IN_TRANSIT, _S.AVAILABLE),
+            (_S.IN_TRANSIT, _S.UNSELLABLE),
+            (_S.IN_TRANSIT, _S.VIRTUAL),
+            (_S.IN_TRANSIT, _S.STOCKTAKE),
         ),
-        k.EXPECT: KindRule(
-            others=((s.SUPPLIER, s.IN_TRANSIT), (s.IN_TRANSIT, s.SUPPLIER)),
+    ),
+    _K.ALLOCATE: KindRule(
+        others=(
+            (_S.AVAILABLE, _S.CAMPAIGN),
+            (_S.RESERVED, _S.CAMPAIGN),
+            (_S.BOUGHT_OUT, _S.CAMPAIGN),
+            (_S.VIRTUAL, _S.CAMPAIGN),
+            (_S.LOCKED, _S.CAMPAIGN),
         ),
-        k.TRANSFER_OUT: KindRule(
-            others=(
-                (s.AVAILABLE, s.OUTGOING),
-                (s.OUTGOING, s.AVAILABLE),
-                (s.OUTGOING, s.TRANSFER),
-                (s.TRANSFER, s.IN_TRANSIT),
-            ),
+    ),
+    _K.DEALLOCATE: KindRule(
+        others=(
+            (_S.CAMPAIGN, _S.AVAILABLE),
+            (_S.CAMPAIGN, _S.UNSELLABLE),
+            (_S.CAMPAIGN, _S.VIRTUAL),
         ),
-        k.TRANSFER_IN: KindRule(
-            others=(
-                (s.IN_TRANSIT, s.AVAILABLE),
-                (s.IN_TRANSIT, s.UNSELLABLE),
-                (s.IN_TRANSIT, s.VIRTUAL),
-                (s.IN_TRANSIT, s.STOCKTAKE),
-            ),
+    ),
+    _K.SOLD_ELSEWHERE: KindRule(((_S.AVAILABLE, _S.ELSEWHERE),), wants_reason=True),
+    _K.VIRTUAL: KindRule(
+        others=((_S.VIRTUAL, _S.AVAILABLE), (_S.AVAILABLE, _S.VIRTUAL)),
+    ),
+    _K.RESERVE: KindRule(
+        (
+            (_S.AVAILABLE, _S.RESERVED),
+            (_S.AVAILABLE, _S.BOUGHT_OUT),
+            (_S.RESERVED, _S.AVAILABLE),
+            (_S.BOUGHT_OUT, _S.AVAILABLE),
         ),
-        k.ALLOCATE: KindRule(
-            others=(
-                (s.AVAILABLE, s.CAMPAIGN),
-                (s.RESERVED, s.CAMPAIGN),
-                (s.BOUGHT_OUT, s.CAMPAIGN),
-                (s.VIRTUAL, s.CAMPAIGN),
-                (s.LOCKED, s.CAMPAIGN),
-            ),
-        ),
-        k.DEALLOCATE: KindRule(
-            others=(
-                (s.CAMPAIGN, s.AVAILABLE),
-                (s.CAMPAIGN, s.UNSELLABLE),
-                (s.CAMPAIGN, s.VIRTUAL),
-            ),
-        ),
-        k.SOLD_ELSEWHERE: KindRule(((s.AVAILABLE, s.ELSEWHERE),), wants_reason=True),
-        k.VIRTUAL: KindRule(
-            others=((s.VIRTUAL, s.AVAILABLE), (s.AVAILABLE, s.VIRTUAL)),
-        ),
-        k.RESERVE: KindRule(
-            (
-                (s.AVAILABLE, s.RESERVED),
-                (s.AVAILABLE, s.BOUGHT_OUT),
-                (s.RESERVED, s.AVAILABLE),
-                (s.BOUGHT_OUT, s.AVAILABLE),
-            ),
-        ),
-        k.INSPECT: KindRule(((s.AVAILABLE, s.UNSELLABLE), (s.UNSELLABLE, s.AVAILABLE))),
-    }
-
-
-KIND_RULES: Final = _rules()
+    ),
+    _K.INSPECT: KindRule(((_S.AVAILABLE, _S.UNSELLABLE), (_S.UNSELLABLE, _S.AVAILABLE))),
+}
 """All that may ever move. A counter-movement is of the same kind, the other way round."""
 MANUAL_KINDS: Final = tuple(kind for kind, rule in KIND_RULES.items() if rule.manual)
 
