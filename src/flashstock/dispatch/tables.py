@@ -9,6 +9,7 @@ from typing import Final
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Index,
@@ -17,6 +18,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 
@@ -26,23 +28,26 @@ order_dispatch: Final = Table(
     "order_dispatch",
     metadata,
     Column("order_no", Text, primary_key=True),
-    Column("state", String(16), nullable=False),
     Column("shipped", BigInteger, nullable=False, server_default=text("0")),
     Column("returned", BigInteger, nullable=False, server_default=text("0")),
     Column("withdrawn", BigInteger, nullable=False, server_default=text("0")),
+    Column("through_pool", BigInteger, nullable=False, server_default=text("0")),
     Column("audited_at_ms", BigInteger),
     Column("audited_by", Text),
     Column("shipped_at_ms", BigInteger),
     Column("completed_at_ms", BigInteger),
-    Column("closed_at_ms", BigInteger),
     Column("updated_at_ms", BigInteger, nullable=False),
     CheckConstraint("shipped >= 0", name="shipped_not_negative"),
     CheckConstraint("returned >= 0 AND returned <= shipped", name="returned_within_shipped"),
     CheckConstraint("withdrawn >= 0", name="withdrawn_not_negative"),
-    Index("ix_order_dispatch_state", "state", "order_no"),
+    CheckConstraint(
+        "through_pool >= 0 AND through_pool <= returned + withdrawn",
+        name="through_pool_is_part_of_it",
+    ),
 )
 """All in units of the order. ``shipped`` counts what ever left, ``returned`` what of that came
-back, ``withdrawn`` what was given back before it left."""
+back, ``withdrawn`` what was given back before it left; ``through_pool`` is how much of the two the
+reservation counts as returned too. The state of an order follows from these, see ``orders``."""
 
 order_shipments: Final = Table(
     "order_shipments",
@@ -89,6 +94,7 @@ order_returns: Final = Table(
     Column("reason", Text, nullable=False, server_default=""),
     Column("state", String(16), nullable=False),
     Column("problem", Text, nullable=False, server_default=""),
+    Column("through_pool", Boolean, nullable=False, server_default=false()),
     Column("after_seq", BigInteger, nullable=False),
     Column("actor", Text, nullable=False),
     Column("created_at_ms", BigInteger, nullable=False),
@@ -104,7 +110,8 @@ order_returns: Final = Table(
     ),
 )
 """The protocol of a return: the row first, then the pool, then the goods. ``after_seq`` is a number
-of the shard's log that the pool's event comes after."""
+of the shard's log that the pool's event comes after; ``through_pool`` says that there was one. A row
+that is done is also the note that the buyer's money is due back."""
 
 order_commands: Final = Table(
     "order_commands",

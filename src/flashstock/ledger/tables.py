@@ -187,11 +187,21 @@ orders: Final = Table(
     Column("quantity", BigInteger, nullable=False),
     Column("payment_ref", Text, nullable=False),
     Column("confirmed_at_ms", BigInteger, nullable=False),
+    Column("finished_at_ms", BigInteger),
     UniqueConstraint("reservation_id"),
     UniqueConstraint("payment_ref"),
     Index("ix_orders_confirmed_at_ms", "confirmed_at_ms", "order_no"),
     Index("ix_orders_buyer", "buyer", "confirmed_at_ms", "order_no"),
+    Index(
+        "ix_orders_unfinished",
+        "confirmed_at_ms",
+        "order_no",
+        postgresql_where=text("finished_at_ms IS NULL"),
+        sqlite_where=text("finished_at_ms IS NULL"),
+    ),
 )
+"""``finished_at_ms``: nothing of it is left to be sent; ``dispatch`` sets it. What is to be packed
+is thereby found at once, however many orders there ever were."""
 
 refunds: Final = Table(
     "refunds",

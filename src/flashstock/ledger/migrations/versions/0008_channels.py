@@ -25,8 +25,16 @@ def upgrade() -> None:
     _create_dispatch()
     _create_shipments()
     _create_returns()
+    op.add_column("orders", sa.Column("finished_at_ms", sa.BigInteger))
     op.create_index("ix_orders_confirmed_at_ms", "orders", ["confirmed_at_ms", "order_no"])
     op.create_index("ix_orders_buyer", "orders", ["buyer", "confirmed_at_ms", "order_no"])
+    op.create_index(
+        "ix_orders_unfinished",
+        "orders",
+        ["confirmed_at_ms", "order_no"],
+        postgresql_where=sa.text("finished_at_ms IS NULL"),
+        sqlite_where=sa.text("finished_at_ms IS NULL"),
+    )
 
 
 def _create_channels() -> None:
@@ -128,15 +136,14 @@ def _create_dispatch() -> None:
     op.create_table(
         "order_dispatch",
         sa.Column("order_no", sa.Text, nullable=False),
-        sa.Column("state", sa.String(16), nullable=False),
         sa.Column("shipped", sa.BigInteger, nullable=False, server_default=sa.text("0")),
         sa.Column("returned", sa.BigInteger, nullable=False, server_default=sa.text("0")),
         sa.Column("withdrawn", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+        sa.Column("through_pool", sa.BigInteger, nullable=False, server_default=sa.text("0")),
         sa.Column("audited_at_ms", sa.BigInteger),
         sa.Column("audited_by", sa.Text),
         sa.Column("shipped_at_ms", sa.BigInteger),
         sa.Column("completed_at_ms", sa.BigInteger),
-        sa.Column("closed_at_ms", sa.BigInteger),
         sa.Column("updated_at_ms", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("order_no", name="pk_order_dispatch"),
         sa.CheckConstraint("shipped >= 0", name=op.f("ck_order_dispatch_shipped_not_negative")),
@@ -145,8 +152,11 @@ def _create_dispatch() -> None:
             name=op.f("ck_order_dispatch_returned_within_shipped"),
         ),
         sa.CheckConstraint("withdrawn >= 0", name=op.f("ck_order_dispatch_withdrawn_not_negative")),
+        sa.CheckConstraint(
+            "through_pool >= 0 AND through_pool <= returned + withdrawn",
+            name=op.f("ck_order_dispatch_through_pool_is_part_of_it"),
+        ),
     )
-    op.create_index("ix_order_dispatch_state", "order_dispatch", ["state", "order_no"])
     op.create_table(
         "order_commands",
         sa.Column("id", sa.Text, nullable=False),
@@ -205,6 +215,7 @@ def _create_returns() -> None:
         sa.Column("reason", sa.Text, nullable=False, server_default=""),
         sa.Column("state", sa.String(16), nullable=False),
         sa.Column("problem", sa.Text, nullable=False, server_default=""),
+        sa.Column("through_pool", sa.Boolean, nullable=False, server_default=sa.false()),
         sa.Column("after_seq", sa.BigInteger, nullable=False),
         sa.Column("actor", sa.Text, nullable=False),
         sa.Column("created_at_ms", sa.BigInteger, nullable=False),
