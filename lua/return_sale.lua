@@ -1,7 +1,8 @@
 #!lua
---[[ return_sale: units of a sale come back and can be sold again, once per command.
+--[[ return_sale: units of a sale come back, to be sold again or not, once per command.
 KEYS  1 shard_meta   2 shard_log   3 pool   4 reservations   5 buyers   6 command
 ARGV  1 pool_id   2 digest   3 quantity (0: all that are left)   4 command_digest
+      5 restock (1: they can be sold again; 0: they leave the pool)
 RETURNS {status, now_ms, seq, record}
       0 RETURNED   1 REPLAYED   2 UNKNOWN   3 NOT_CONFIRMED   4 ALREADY_RETURNED   5 TOO_MANY
       6 MISMATCH   -1 FENCED
@@ -14,7 +15,8 @@ local packed, record = find_record(KEYS[4], ARGV[1], ARGV[2])
 if not packed then
   return { 2, now, seq }
 end
-local command = 'return\t' .. ARGV[2] .. '\t' .. ARGV[3]
+local restock = ARGV[5] == '1'
+local command = 'return\t' .. ARGV[2] .. '\t' .. ARGV[3] .. (restock and '' or '\tout')
 local earlier = call('GET', KEYS[6])
 if earlier then
   return { earlier == command and 1 or 6, now, seq, packed }
@@ -39,10 +41,10 @@ packed = pack_record(complete and 'r' or 'c', record.deadline_ms, record,
   payment_ref .. '\t' .. order_index .. '\t' .. returned)
 call('HSET', KEYS[4], ARGV[2], packed)
 call('HINCRBY', KEYS[3], 'sold', -quantity)
-call('HINCRBY', KEYS[3], 'available', quantity)
+call('HINCRBY', KEYS[3], restock and 'available' or 'total', restock and quantity or -quantity)
 give_allowance_back(KEYS[5], { [record.buyer] = quantity })
 call('SET', KEYS[6], command, 'PX', RETENTION_MS)
 append('returned', 1, ARGV[1],
-  { ARGV[2], quantity, returned, complete and 1 or 0, ARGV[4], ARGV[3] })
+  { ARGV[2], quantity, returned, (complete and 1 or 0) + (restock and 0 or 2), ARGV[4], ARGV[3] })
 close_shard()
 return { 0, now, seq, packed }

@@ -266,11 +266,13 @@ class ShardMachine(RuleBasedStateMachine):
         self.both(lambda store: store.extend(reservation, extension_ms))
 
     @precondition(lambda self: self.model.store.records)
-    @rule(choice=choices, quantity=st.integers(0, 3), command=commands)
-    def return_sale(self, choice: int, quantity: int, command: str | None) -> None:
+    @rule(choice=choices, quantity=st.integers(0, 3), command=commands, restock=st.booleans())
+    def return_sale(self, choice: int, quantity: int, command: str | None, restock: bool) -> None:
         reservation = self.some_reservation(choice, ReservationState.CONFIRMED)
         digest = command or f"command {self.new()}"
-        self.commands.append(lambda store: store.return_sale(reservation, quantity, digest))
+        self.commands.append(
+            lambda store: store.return_sale(reservation, quantity, digest, restock=restock)
+        )
         self.both(self.commands[-1])
 
     @rule(pool=pools, batch_max=st.integers(1, 4))

@@ -145,6 +145,7 @@ class Folded:
                     units[1] -= event.quantity
             case events.Returned():
                 units[2] -= event.quantity
+                units[0] -= 0 if event.restock else event.quantity
                 if event.complete:
                     before, after = ReservationState.CONFIRMED, ReservationState.RETURNED
                     self._end(event.pool, event.digest, before, after)

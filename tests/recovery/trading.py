@@ -105,6 +105,8 @@ async def _sell(node: Node, day: Day, pool: str, key: str) -> None:
     await day.ask(node, _confirm(held[6], f"pay-{key}-0"))
     await day.ask(node, _return(held[1], 1, f"{key}-part"))
     await day.ask(node, _return(held[2], 0, f"{key}-all"))
+    await day.ask(node, _return(held[4], 1, f"{key}-out", restock=False))
+    await day.ask(node, _return(held[4], 1, f"{key}-out"))
     await day.ask(node, _return(held[3], 5, f"{key}-too-many"))
     await day.ask(node, lambda n: n.reservations.cancel(held[6]))
     await day.ask(node, lambda n: n.reservations.cancel(held[7], "revoked"))
@@ -155,8 +157,10 @@ def _confirm(reservation: str, payment_ref: str) -> Step:
     return lambda node: node.reservations.confirm(reservation, payment_ref)
 
 
-def _return(reservation: str, quantity: int, key: str) -> Step:
-    return lambda node: node.reservations.return_sale(CALLER, key, reservation, quantity)
+def _return(reservation: str, quantity: int, key: str, *, restock: bool = True) -> Step:
+    return lambda node: node.reservations.return_sale(
+        CALLER, key, reservation, quantity, restock=restock
+    )
 
 
 def _cart(key: str, buyer: str, lines: list[tuple[str, int]]) -> Step:

@@ -226,12 +226,17 @@ class ReferenceStore(ReferenceCarts):
         return self._reply(ExtendStatus.EXTENDED, record)
 
     async def return_sale(
-        self, target: ReservationId, quantity: int, command_digest: str
+        self,
+        target: ReservationId,
+        quantity: int,
+        command_digest: str,
+        *,
+        restock: bool = True,
     ) -> ReservationReply:
         record = self._find(target)
         if record is None:
             return self._reply(ReturnSaleStatus.UNKNOWN, None)
-        command = ("return", target.digest, quantity)
+        command = ("return", target.digest, quantity, restock)
         earlier = self.commands.get(command_digest)
         if earlier is not None:
             same = earlier == command
@@ -255,9 +260,12 @@ class ReferenceStore(ReferenceCarts):
         )
         pool = self.pools[target.pool]
         pool.sold -= back
-        pool.available += back
+        if restock:
+            pool.available += back
+        else:
+            pool.total -= back
         pool.give_back(record.buyer, back)
-        counts = (back, record.returned, complete, command_digest, quantity)
+        counts = (back, record.returned, complete, command_digest, quantity, restock)
         self._append(events.Returned(target.pool, self.now_ms, target.digest, *counts))
         return self._reply(ReturnSaleStatus.RETURNED, record)
 

@@ -249,7 +249,7 @@ class Customer(Caller):
     async def give_back(self, granted: Granted) -> Any:
         """Return what was bought, in one or in several parts."""
         key = f"return.{self._name}.{next(self._numbers)}"
-        quantity = self._random.choice((0, 1))
+        quantity, restock = self._random.choice((0, 1)), self._random.random() < 0.5
 
         def leaving(outcome: Any) -> None:
             if isinstance(outcome, Answer):
@@ -258,7 +258,10 @@ class Customer(Caller):
                 self._history.refused(granted.id, outcome)
 
         return await self._insist(
-            lambda api: api.reservations.return_sale(CALLER, key, granted.id, quantity), leaving
+            lambda api: api.reservations.return_sale(
+                CALLER, key, granted.id, quantity, restock=restock
+            ),
+            leaving,
         )
 
 

@@ -172,6 +172,10 @@ class ReturnRequest(Body):
     """Units of a sale that come back; all that are left where no number is given."""
 
     quantity: Quantity | None = None
+    restock: bool = Field(
+        default=True,
+        description="Whether the pool can sell them again; else they leave it (its `total` too).",
+    )
 
 
 class CartLineRequest(Body):

@@ -212,10 +212,18 @@ class HotStore:
         )
 
     async def return_sale(
-        self, target: ReservationId, quantity: int, command_digest: str
+        self,
+        target: ReservationId,
+        quantity: int,
+        command_digest: str,
+        *,
+        restock: bool = True,
     ) -> replies.ReservationReply:
-        """Take units of a sale back (0: all that are left). Outcomes: ``ReturnSaleStatus``."""
-        arguments = [target.digest, quantity, command_digest]
+        """Take units of a sale back (0: all that are left), to be sold again or out of the pool.
+
+        Outcomes: ``ReturnSaleStatus``.
+        """
+        arguments = [target.digest, quantity, command_digest, int(restock)]
         return replies.reservation_reply(
             *await self._call_pool("return_sale", target.pool, arguments, command_digest)
         )

@@ -129,6 +129,7 @@ _COMMAND_KINDS: Final[list[ColumnElement[str]]] = [
     literal_column("'returned'"),
 ]
 """Written out: SQLite uses a partial index only for a condition it can read."""
+_LEFT_THE_POOL: Final = 2
 _POOLS: Final[Select[Any]] = select(pools, cursors.c.seq.label("seq")).join(
     cursors, cursors.c.shard == pools.c.shard
 )
@@ -151,6 +152,7 @@ def _command(row: Any) -> CommandTrace:
         total_delta, locked_delta, digest = fields
         text = FIELD_SEPARATOR.join(("adjust", pool, total_delta, locked_delta))
     else:
-        reservation, _, _, _, digest, requested = fields
-        text = FIELD_SEPARATOR.join(("return", reservation, requested))
+        reservation, _, _, flags, digest, requested = fields
+        out = ("out",) if int(flags) >= _LEFT_THE_POOL else ()
+        text = FIELD_SEPARATOR.join(("return", reservation, requested, *out))
     return CommandTrace(row.seq, row.at_ms, digest, text)

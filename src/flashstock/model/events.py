@@ -9,178 +9,56 @@ reader and writer of payloads on the Python side; ``lua/README.md`` has the tabl
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
+from flashstock.model.event_types import (
+    Adjusted,
+    Configured,
+    Confirmed,
+    Event,
+    Extended,
+    Held,
+    Hold,
+    LogEntry,
+    MalformedEntry,
+    RefundDue,
+    Release,
+    Released,
+    Repaired,
+    Returned,
+    WaveReleased,
+)
 from flashstock.model.ids import FIELD_SEPARATOR
 from flashstock.model.records import LETTER_OF, STATE_LETTERS
 from flashstock.model.rules import PoolRules, Wave
 from flashstock.model.states import Durability, PoolState, ReservationState
 
-
-@dataclass(frozen=True, slots=True)
-class LogEntry:
-    """One entry of a shard's log. Its events are ``seq … seq + count - 1``."""
-
-    shard: int
-    generation: int
-    seq: int
-    count: int
-    kind: str
-    payload: str
-    stream_id: str = ""
-    patient: bool = False
-    """Nobody waits for its commit."""
-
-    @property
-    def last_seq(self) -> int:
-        return self.seq + self.count - 1
-
-
-class Hold(NamedTuple):
-    """One granted hold of a batch."""
-
-    digest: str
-    buyer: str
-    quantity: int
-    cart: str
-
-
-class Release(NamedTuple):
-    """One reservation that gave its units back before it was paid."""
-
-    digest: str
-    quantity: int
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    pool: str
-    at_ms: int
-    deadline_ms: int
-    holds: tuple[Hold, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Released:
-    """Holds that ended unpaid: ``state`` is cancelled, expired or revoked."""
-
-    pool: str
-    at_ms: int
-    state: ReservationState
-    releases: tuple[Release, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Confirmed:
-    """A payment made a sale. ``before`` is held, or expired where a late payment found stock."""
-
-    pool: str
-    at_ms: int
-    digest: str
-    before: ReservationState
-    quantity: int
-    buyer: str
-    payment_ref: str
-    order_index: int
-
-
-@dataclass(frozen=True, slots=True)
-class RefundDue:
-    """A payment reached a reservation that had ended, and there was no stock to serve it."""
-
-    pool: str
-    at_ms: int
-    digest: str
-    quantity: int
-    buyer: str
-    payment_ref: str
-
-
-@dataclass(frozen=True, slots=True)
-class Extended:
-    pool: str
-    at_ms: int
-    digest: str
-    deadline_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Returned:
-    """``quantity`` units of a sale came back; ``returned`` is how many have in all.
-
-    ``command`` and ``requested`` are what a repetition of the call is recognised by.
-    """
-
-    pool: str
-    at_ms: int
-    digest: str
-    quantity: int
-    returned: int
-    complete: bool
-    command: str
-    requested: int
-
-
-@dataclass(frozen=True, slots=True)
-class Adjusted:
-    pool: str
-    at_ms: int
-    total_delta: int
-    locked_delta: int
-    command: str
-
-
-@dataclass(frozen=True, slots=True)
-class WaveReleased:
-    pool: str
-    at_ms: int
-    quantity: int
-    waves: tuple[Wave, ...]
-    """What is still to come."""
-
-
-@dataclass(frozen=True, slots=True)
-class Configured:
-    """The rules of a pool from now on. ``created`` carries the first stock of a new pool.
-
-    ``reason`` is why, where someone said.
-    """
-
-    pool: str
-    at_ms: int
-    rules: PoolRules
-    created: bool
-    total: int
-    locked: int
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Repaired:
-    """Redis was brought back to what SQL says; SQL itself does not change."""
-
-    pool: str
-    at_ms: int
-    reason: str
-
-
-Event = (
-    Held
-    | Released
-    | Confirmed
-    | RefundDue
-    | Extended
-    | Returned
-    | Adjusted
-    | WaveReleased
-    | Configured
-    | Repaired
-)
-
-
-class MalformedEntry(ValueError):
-    """A log entry that no script of ours wrote. It goes to quarantine, never past it."""
+__all__ = [
+    "EVENT_KINDS",
+    "Adjusted",
+    "Configured",
+    "Confirmed",
+    "Event",
+    "Extended",
+    "Held",
+    "Hold",
+    "LogEntry",
+    "MalformedEntry",
+    "RefundDue",
+    "Release",
+    "Released",
+    "Repaired",
+    "Returned",
+    "WaveReleased",
+    "decode",
+    "decode_rules",
+    "decode_waves",
+    "encode",
+    "encode_rules",
+    "encode_waves",
+    "events_in",
+    "split",
+]
 
 
 def decode_waves(text: str) -> tuple[Wave, ...]:
@@ -265,17 +143,28 @@ def _extended(pool: str, at_ms: int, rest: list[str]) -> Extended:
     return Extended(pool, at_ms, digest, int(deadline_ms))
 
 
+_RETURN_FLAGS: Final = {
+    "0": (False, True),
+    "1": (True, True),
+    "2": (False, False),
+    "3": (True, False),
+}
+"""As written: 1 if nothing is left of the sale, and 2 if the units left the pool."""
+
+
 def _returned(pool: str, at_ms: int, rest: list[str]) -> Returned:
-    digest, quantity, returned, complete, command, requested = rest
+    digest, quantity, returned, flags, command, requested = rest
+    complete, restock = _RETURN_FLAGS[flags]
     return Returned(
         pool,
         at_ms,
         digest,
         int(quantity),
         int(returned),
-        complete == "1",
+        complete,
         command,
         int(requested),
+        restock,
     )
 
 
@@ -378,7 +267,8 @@ def _encoded(event: Event) -> tuple[str, tuple[object, ...]]:
         case Extended():
             return "extended", (event.digest, event.deadline_ms)
         case Returned():
-            counts = (event.quantity, event.returned, int(event.complete))
+            flags = int(event.complete) + 2 * (not event.restock)
+            counts = (event.quantity, event.returned, flags)
             return "returned", (event.digest, *counts, event.command, event.requested)
         case Adjusted():
             return "adjusted", (event.total_delta, event.locked_delta, event.command)

@@ -173,6 +173,8 @@ def _fold_one(changes: Changes, entry: events.LogEntry, event: events.Event) -> 
             row = _move(changes, entry.seq, reservation_id, confirmed, after, event.at_ms)
             _return(row, entry.seq, event)
             pool.sold -= event.quantity
+            if not event.restock:
+                pool.total -= event.quantity
         case events.Adjusted():
             pool.total += event.total_delta
             pool.locked += event.locked_delta

@@ -185,12 +185,23 @@ class ReservationService:
         )
 
     async def return_sale(
-        self, caller: str, idempotency_key: str, reservation_id: str, quantity: int
+        self,
+        caller: str,
+        idempotency_key: str,
+        reservation_id: str,
+        quantity: int,
+        *,
+        restock: bool = True,
     ) -> Answer:
-        """Take units of a sale back (0: all that are left); they can be sold again."""
+        """Take units of a sale back (0: all that are left); the buyer may buy as many again.
+
+        Args:
+            restock: they can be sold again. Else they leave the pool, whose total is so many less:
+                what was shipped comes back to a warehouse, not to the sale.
+        """
         target = _parse(reservation_id)
         command = digest_of("return", caller, idempotency_key)
-        reply = await self._store.return_sale(target, quantity, command)
+        reply = await self._store.return_sale(target, quantity, command, restock=restock)
         status = ReturnSaleStatus(reply.status)
         if status is ReturnSaleStatus.UNKNOWN:
             return await self._ended(target, None)

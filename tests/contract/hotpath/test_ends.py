@@ -103,6 +103,33 @@ async def test_a_sale_comes_back_in_parts(subject, store):
     ]
 
 
+async def test_units_that_are_not_restocked_leave_the_pool(subject, store):
+    await sold(store)
+    reply = await store.return_sale(target("p", 1), 1, "first", restock=False)
+    assert reply.status == ReturnSaleStatus.RETURNED
+    assert (reply.record.state, reply.record.returned) == (ReservationState.CONFIRMED, 1)
+    assert (await store.snapshot("p")).counters == PoolCounters(9, 7, 0, 2, 0)
+    await store.return_sale(target("p", 1), 0, "second", restock=False)
+    state = await subject.state(["p"])
+    assert state.pools["p"].counters == PoolCounters(7, 7, 0, 0, 0)
+    assert state.pools["p"].buyers == {}
+    assert [event for _, event in state.log[-2:]] == [
+        Returned("p", START_MS, key(1), 1, 1, False, "first", 1, restock=False),
+        Returned("p", START_MS, key(1), 2, 3, True, "second", 0, restock=False),
+    ]
+
+
+async def test_a_return_out_of_the_pool_is_another_command_than_one_into_it(store):
+    await sold(store)
+    await store.return_sale(target("p", 1), 1, "out", restock=False)
+    await store.return_sale(target("p", 1), 1, "in")
+    for command, restock in (("out", True), ("in", False)):
+        reply = await store.return_sale(target("p", 1), 1, command, restock=restock)
+        assert reply.status == ReturnSaleStatus.MISMATCH
+        reply = await store.return_sale(target("p", 1), 1, command, restock=not restock)
+        assert reply.status == ReturnSaleStatus.REPLAYED
+
+
 async def test_a_return_is_one_command(subject, store):
     await sold(store)
     await store.return_sale(target("p", 1), 1, "command")

@@ -110,11 +110,12 @@ class Sale:
             return None
         units = min(much, grant.quantity - grant.returned)
         grant.returned += units
-        self.available += units
+        restock = which % 3 > 0
+        self.available += units if restock else 0
         complete = grant.returned == grant.quantity
         if complete:
             grant.state = ReservationState.RETURNED
-        counts = (units, grant.returned, complete, "command", much)
+        counts = (units, grant.returned, complete, "command", much, restock)
         return events.Returned(self.pool, self.at_ms, digest(grant.number), *counts)
 
     def extend(self, which: int, much: int) -> events.Event | None:

@@ -241,9 +241,15 @@ class FakeReservations:
         return Answer(reservation_view(reservation_id), replayed=True)
 
     async def return_sale(
-        self, caller: str, key: str, reservation_id: str, quantity: int
+        self,
+        caller: str,
+        key: str,
+        reservation_id: str,
+        quantity: int,
+        *,
+        restock: bool = True,
     ) -> Answer:
-        self.calls.append(("return", caller, key, reservation_id, quantity))
+        self.calls.append(("return", caller, key, reservation_id, quantity, restock))
         return Answer(reservation_view(reservation_id), replayed=False)
 
 

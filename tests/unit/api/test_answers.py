@@ -22,7 +22,8 @@ async def test_what_is_asked_of_the_services(fakes):
         await client.post("/v1/pools/campaign-1/pause")
         await client.post("/v1/pools/campaign-1/resume")
         await client.post("/v1/pools/campaign-1/close")
-        await send(client, "POST", f"/v1/reservations/{RESERVATION}/return", {"quantity": 2})
+        some = {"quantity": 2, "restock": False}
+        await send(client, "POST", f"/v1/reservations/{RESERVATION}/return", some)
         await send(client, "POST", f"/v1/reservations/{RESERVATION}/return", None)
         await send(client, "POST", f"/v1/reservations/{RESERVATION}/extend", {"seconds": 30})
         await send(client, "POST", "/v1/carts", CART)
@@ -35,8 +36,8 @@ async def test_what_is_asked_of_the_services(fakes):
         ("set_state", "campaign-1", PoolState.CLOSED),
     ]
     assert fakes.reservations.calls == [
-        ("return", "ops", "key-1", RESERVATION, 2),
-        ("return", "ops", "key-1", RESERVATION, 0),
+        ("return", "ops", "key-1", RESERVATION, 2, False),
+        ("return", "ops", "key-1", RESERVATION, 0, True),
         ("extend", RESERVATION, 30),
     ]
     assert fakes.carts.calls == [("ops", "key-1", "b", [("campaign-1", 1)])]

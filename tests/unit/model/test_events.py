@@ -65,6 +65,7 @@ any_event = st.one_of(
         st.booleans(),
         digests,
         st.integers(0, 10**6),
+        st.booleans(),
     ),
     st.builds(events.Adjusted, names, times, signed, signed, digests),
     st.builds(events.WaveReleased, names, times, quantities, waves),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from flashstock.model.events import (
@@ -50,6 +52,13 @@ extended = Extended("p", 25, D1, 150)
 
 def returned(quantity: int, so_far: int, complete: bool) -> Returned:
     return Returned("p", 50, D1, quantity, so_far, complete, "command", quantity)
+
+
+def test_units_that_leave_the_pool_lower_its_total():
+    changes = run(held, confirmed, replace(returned(1, 1, False), restock=False))
+    assert (changes.pools["p"].total, changes.pools["p"].sold) == (-1, 1)
+    changes = run(held, confirmed, returned(1, 1, False))
+    assert (changes.pools["p"].total, changes.pools["p"].sold) == (0, 1)
 
 
 def run(*found: Event) -> Changes:

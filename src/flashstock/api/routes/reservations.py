@@ -112,9 +112,14 @@ async def return_reservation(
     key: IdempotencyKeyOf,
     body: ReturnRequest | None = None,
 ) -> Response:
-    """The units can be sold again. Without a quantity, all that are left come back."""
+    """Without a quantity, all that are left come back. They can be sold again, or with
+    `"restock": false` leave the pool. Either way the buyer may buy as many again.
+    """
     quantity = body.quantity if body is not None and body.quantity is not None else 0
-    done = await services.reservations.return_sale(principal.name, key, reservation_id, quantity)
+    restock = body is None or body.restock
+    done = await services.reservations.return_sale(
+        principal.name, key, reservation_id, quantity, restock=restock
+    )
     return answer(reservation_body(done.view, services.signer), replayed=done.replayed)
 
 

@@ -1,0 +1,176 @@
+"""What the scripts can decide: one type for each kind of log entry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from flashstock.model.rules import PoolRules, Wave
+from flashstock.model.states import ReservationState
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One entry of a shard's log. Its events are ``seq … seq + count - 1``."""
+
+    shard: int
+    generation: int
+    seq: int
+    count: int
+    kind: str
+    payload: str
+    stream_id: str = ""
+    patient: bool = False
+    """Nobody waits for its commit."""
+
+    @property
+    def last_seq(self) -> int:
+        return self.seq + self.count - 1
+
+
+class Hold(NamedTuple):
+    """One granted hold of a batch."""
+
+    digest: str
+    buyer: str
+    quantity: int
+    cart: str
+
+
+class Release(NamedTuple):
+    """One reservation that gave its units back before it was paid."""
+
+    digest: str
+    quantity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    pool: str
+    at_ms: int
+    deadline_ms: int
+    holds: tuple[Hold, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """Holds that ended unpaid: ``state`` is cancelled, expired or revoked."""
+
+    pool: str
+    at_ms: int
+    state: ReservationState
+    releases: tuple[Release, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """A payment made a sale. ``before`` is held, or expired where a late payment found stock."""
+
+    pool: str
+    at_ms: int
+    digest: str
+    before: ReservationState
+    quantity: int
+    buyer: str
+    payment_ref: str
+    order_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class RefundDue:
+    """A payment reached a reservation that had ended, and there was no stock to serve it."""
+
+    pool: str
+    at_ms: int
+    digest: str
+    quantity: int
+    buyer: str
+    payment_ref: str
+
+
+@dataclass(frozen=True, slots=True)
+class Extended:
+    pool: str
+    at_ms: int
+    digest: str
+    deadline_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """``quantity`` units of a sale came back; ``returned`` is how many have in all.
+
+    They can be sold again, or left the pool where ``restock`` is false. ``command`` and
+    ``requested`` are what a repetition of the call is recognised by.
+    """
+
+    pool: str
+    at_ms: int
+    digest: str
+    quantity: int
+    returned: int
+    complete: bool
+    command: str
+    requested: int
+    restock: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Adjusted:
+    pool: str
+    at_ms: int
+    total_delta: int
+    locked_delta: int
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
+class WaveReleased:
+    pool: str
+    at_ms: int
+    quantity: int
+    waves: tuple[Wave, ...]
+    """What is still to come."""
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """The rules of a pool from now on. ``created`` carries the first stock of a new pool.
+
+    ``reason`` is why, where someone said.
+    """
+
+    pool: str
+    at_ms: int
+    rules: PoolRules
+    created: bool
+    total: int
+    locked: int
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Repaired:
+    """Redis was brought back to what SQL says; SQL itself does not change."""
+
+    pool: str
+    at_ms: int
+    reason: str
+
+
+Event = (
+    Held
+    | Released
+    | Confirmed
+    | RefundDue
+    | Extended
+    | Returned
+    | Adjusted
+    | WaveReleased
+    | Configured
+    | Repaired
+)
+
+
+class MalformedEntry(ValueError):
+    """A log entry that no script of ours wrote. It goes to quarantine, never past it."""
