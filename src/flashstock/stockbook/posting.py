@@ -206,7 +206,7 @@ async def _move(
     connection: AsyncConnection, cells: Mapping[Cell, Mapping[str, int]], number: int
 ) -> None:
     before = await balances_of(connection, cells)
-    await _must_exist(connection, [cell for cell in cells if cell not in before])
+    await must_exist(connection, [cell for cell in cells if cell not in before])
     changed: list[dict[str, Any]] = []
     added: list[dict[str, Any]] = []
     for cell, deltas in sorted(cells.items()):
@@ -265,7 +265,7 @@ def _refuse_shortage(cell: Cell, before: Mapping[str, Any], deltas: Mapping[str,
         )
 
 
-async def _must_exist(connection: AsyncConnection, cells: Sequence[Cell]) -> None:
+async def must_exist(connection: AsyncConnection, cells: Sequence[Cell]) -> None:
     """Rows of balances are only made for what is known; no SKU or location ever goes away."""
     if not cells:
         return
