@@ -11,7 +11,6 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from flashstock.api.app import Application
@@ -23,10 +22,9 @@ from flashstock.bootstrap_stock import build_stock_services
 from flashstock.config import Settings, parse_receipt_keys
 from flashstock.errors import ConfigurationError, Unavailable
 from flashstock.hotpath.applied import AppliedTracker
-from flashstock.hotpath.connection import connect, connect_for_tailing
 from flashstock.hotpath.lanes import Lanes
 from flashstock.hotpath.log import ShardLog
-from flashstock.hotpath.pipe import Pipe
+from flashstock.hotpath.servers import Servers, connect_servers
 from flashstock.hotpath.store import HotStore
 from flashstock.ledger.apply import Ledger
 from flashstock.ledger.engine import create_engine
@@ -64,9 +62,7 @@ class Stores:
     """One process's connections. Nothing is opened before it is used."""
 
     engine: AsyncEngine
-    client: Redis
-    tailing: Redis
-    pipe: Pipe
+    servers: Servers
     queries: Queries
     proof: Proof
     ledger: Ledger
@@ -74,9 +70,7 @@ class Stores:
 
     async def close(self) -> None:
         """Close every connection."""
-        await self.pipe.aclose()
-        await self.client.aclose()
-        await self.tailing.aclose()
+        await self.servers.close()
         await self.engine.dispose()
 
 
@@ -116,23 +110,19 @@ def build_stores(settings: Settings, order_secret: bytes) -> Stores:
     if settings.redis_url is None:
         raise ConfigurationError("FLASHSTOCK_REDIS_URL: is missing; `flashstock serve` embeds one")
     engine = create_engine(settings.ledger_url)
-    client = connect(settings.redis_url, timeout_ms=settings.redis_timeout_ms)
-    pipe = Pipe(settings.redis_url, timeout_ms=settings.redis_timeout_ms)
-    tailing = connect_for_tailing(
+    servers = connect_servers(
         settings.redis_url,
+        settings.shard_count,
         timeout_ms=settings.redis_timeout_ms,
         block_ms=BLOCK_MS,
-        connections_max=settings.shard_count + 1,  # a writer each, and one subscription
     )
     return Stores(
         engine,
-        client,
-        tailing,
-        pipe,
+        servers,
         Queries(engine),
         Proof(engine),
         Ledger(engine, order_secret, now_ms),
-        HotStore(client, settings.shard_count, pipe.call),
+        HotStore.spread(servers.clients, [pipe.call for pipe in servers.pipes]),
     )
 
 
@@ -141,10 +131,10 @@ def build_gate(settings: Settings, stores: Stores, applied: AppliedTracker | Non
     retention_ms = retention_ms_of(settings)
     owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
     rebuilder = Rebuilder(
-        stores.client, stores.queries, stores.proof, now_ms, retention_ms=retention_ms
+        stores.servers.clients, stores.queries, stores.proof, now_ms, retention_ms=retention_ms
     )
-    recoverer = Recoverer(stores.client, stores.ledger, rebuilder, owner)
-    gate = Gate(stores.store, stores.client, recoverer, applied, retention_ms=retention_ms)
+    recoverer = Recoverer(stores.servers.clients, stores.ledger, rebuilder, owner)
+    gate = Gate(stores.store, recoverer, applied, retention_ms=retention_ms)
     stores.store.on_lost = gate.lost
     return gate
 
@@ -175,7 +165,7 @@ def build_services(settings: Settings, loaded: Secrets) -> Services:
     )
     admin_key = settings.admin_key.get_secret_value() if settings.admin_key else None
     keyring = Keyring(admin_key, open_mode=settings.may_run_open)
-    background = ApiBackground(stores.tailing, stores.queries, applied, gate, keyring)
+    background = ApiBackground(stores.servers.tailing[0], stores.queries, applied, gate, keyring)
 
     async def stop() -> None:
         await background.stop()
@@ -219,7 +209,7 @@ async def run_writer(settings: Settings) -> None:
     writers = [
         ShardWriter(
             shard,
-            ShardLog(stores.tailing, shard),
+            ShardLog(stores.servers.tailing[shard], shard),
             stores.ledger,
             on_quarantine=pauser.wake,
             on_gap=gate.rebuild,
@@ -231,7 +221,7 @@ async def run_writer(settings: Settings) -> None:
     sweeper = Sweeper(stores.store, settings.sweep_interval_ms)
     watch = Watch(stores.store, stores.queries, stores.proof)
     process = WriterProcess(
-        stores.engine, stores.client, gate, writers, sweeper, pauser, beside=[watch.run]
+        stores.engine, stores.servers, gate, writers, sweeper, pauser, beside=[watch.run]
     )
     try:
         await process.run()

@@ -17,6 +17,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from flashstock.errors import ConfigurationError
+from flashstock.model.addresses import parse_store_address
 from flashstock.model.orders import SHARD_COUNT_MAX
 
 ENVIRONMENT_PREFIX: Final = "FLASHSTOCK_"
@@ -30,8 +31,16 @@ REDIS_SCHEMES: Final = {
     "valkey": "redis",
     "valkeys": "rediss",
     "valkey+unix": "unix",
+    "redis+sentinel": "redis+sentinel",
+    "rediss+sentinel": "rediss+sentinel",
+    "valkey+sentinel": "redis+sentinel",
+    "valkeys+sentinel": "rediss+sentinel",
+    "redis+cluster": "redis+cluster",
+    "rediss+cluster": "rediss+cluster",
+    "valkey+cluster": "redis+cluster",
+    "valkeys+cluster": "rediss+cluster",
 }
-"""Accepted scheme → the one the client library knows."""
+"""Accepted scheme → the one we know: the client library's, or one of ``model.addresses``."""
 DATABASE_SCHEMES: Final = {
     "postgres": "postgresql",
     "postgresql": "postgresql",
@@ -113,7 +122,11 @@ class Settings(BaseSettings):
     @field_validator("redis_url", mode="after")
     @classmethod
     def _redis_url(cls, url: str | None) -> str | None:
-        return None if url is None else _with_known_scheme(url, REDIS_SCHEMES)
+        if url is None:
+            return None
+        known = _with_known_scheme(url, REDIS_SCHEMES)
+        parse_store_address(known)
+        return known
 
     @field_validator("database_url", mode="after")
     @classmethod

@@ -33,8 +33,8 @@ class Interrupted:
         self._before = before
         self.steps = 0
         stores = node.stores
-        _wrap(stores.client, "execute_command", self._counted)
-        pipeline_of = stores.client.pipeline
+        _wrap(stores.servers.clients[0], "execute_command", self._counted)
+        pipeline_of = stores.servers.clients[0].pipeline
 
         def pipeline(*arguments: Any, **options: Any) -> Any:
             made: Any = pipeline_of(*arguments, **options)
@@ -42,7 +42,7 @@ class Interrupted:
                 _wrap(made, name, self._counted)
             return made
 
-        stores.client.pipeline = pipeline  # type: ignore[method-assign]
+        stores.servers.clients[0].pipeline = pipeline  # type: ignore[method-assign]
         for part in (stores.ledger, stores.queries, stores.proof):
             for name, _ in inspect.getmembers(part, inspect.iscoroutinefunction):
                 if not name.startswith("_"):

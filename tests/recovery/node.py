@@ -71,14 +71,14 @@ class Node:
         self.pauser = QuarantinePauser(queries, store)
         self.writers = [self._writer(shard) for shard in range(settings.shard_count)]
         self._background = ApiBackground(
-            self.stores.tailing, queries, self.applied, self.gate, Keyring()
+            self.stores.servers.tailing[0], queries, self.applied, self.gate, Keyring()
         )
         self._tasks: list[asyncio.Task[None]] = []
 
     def _writer(self, shard: int) -> ShardWriter:
         return ShardWriter(
             shard,
-            ShardLog(self.stores.tailing, shard),
+            ShardLog(self.stores.servers.tailing[shard], shard),
             self.stores.ledger,
             on_quarantine=self.pauser.wake,
             on_gap=self.gate.rebuild,
@@ -136,7 +136,7 @@ class Node:
         return await self.lag(shard) == 0
 
     async def lag(self, shard: int) -> int:
-        log = ShardLog(self.stores.client, shard)
+        log = ShardLog(self.stores.servers.clients[shard], shard)
         return await log.seq() - await self.stores.proof.cursor_seq(shard)
 
 

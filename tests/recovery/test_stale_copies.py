@@ -80,7 +80,7 @@ async def go_on_selling(server: servers.HotServer, generation: str, *, events: i
 
 def after_verifying(node: Node, act: Callable[[], None]) -> None:
     """Let something happen between the look at a server and the loading of scripts."""
-    pipeline_of = node.stores.client.pipeline
+    pipeline_of = node.stores.servers.clients[0].pipeline
 
     def pipeline(*arguments: Any, **options: Any) -> Any:
         made: Any = pipeline_of(*arguments, **options)
@@ -96,7 +96,7 @@ def after_verifying(node: Node, act: Callable[[], None]) -> None:
         made.immediate_execute_command = executed
         return made
 
-    node.stores.client.pipeline = pipeline  # type: ignore[method-assign]
+    node.stores.servers.clients[0].pipeline = pipeline  # type: ignore[method-assign]
 
 
 async def is_whole(node: Node, held: set[str]) -> None:

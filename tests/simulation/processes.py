@@ -108,11 +108,11 @@ class Wiring:
         self.store = parts.store(self.client, world.shard_count, self.client.execute_command)
         applied = parts.applied(world.shard_count, APPLIED_TIMEOUT_MS, queries)
         self.applied = applied
-        rebuilder = parts.rebuilder(client, queries, proof, clock, retention_ms=world.retention_ms)
-        recoverer = parts.recoverer(self.client, self.ledger, rebuilder, name)
+        clients = [client] * world.shard_count
+        rebuilder = parts.rebuilder(clients, queries, proof, clock, retention_ms=world.retention_ms)
+        recoverer = parts.recoverer(clients, self.ledger, rebuilder, name)
         self.gate = parts.gate(
             self.store,
-            self.client,
             recoverer,
             applied if answering else None,
             retention_ms=world.retention_ms,

@@ -310,6 +310,9 @@ class Pipeline:
     async def script_exists(self, *shas: str) -> Any:
         return await self._now("SCRIPT", "EXISTS", *shas)
 
+    def unlink(self, key: str) -> None:
+        self._queued.append(("UNLINK", key))
+
     def script_load(self, text: str) -> None:
         self._queued.append(("SCRIPT", "LOAD", text))
 

@@ -50,6 +50,11 @@ def test_the_command_line_wins_over_the_environment(monkeypatch):
         ({"database_url": "sqlite://"}, "FLASHSTOCK_DATABASE_URL", "no host and no file"),
         ({"redis_url": "host:6379"}, "FLASHSTOCK_REDIS_URL", "redis://"),
         ({"redis_url": "redis://host"}, "FLASHSTOCK_DATABASE_URL", "is missing"),
+        ({"redis_url": "redis+sentinel://h"}, "FLASHSTOCK_REDIS_URL", "name the service"),
+        ({"redis_url": "redis+sentinel://h/a/b"}, "FLASHSTOCK_REDIS_URL", "number of a database"),
+        ({"redis_url": "redis+sentinel://h,/a"}, "FLASHSTOCK_REDIS_URL", "host 2"),
+        ({"redis_url": "redis+cluster://h:70000"}, "FLASHSTOCK_REDIS_URL", "host 1"),
+        ({"redis_url": "redis+cluster://h/1"}, "FLASHSTOCK_REDIS_URL", "one database"),
         ({"admin_key": "short"}, "FLASHSTOCK_ADMIN_KEY", "8 to 512"),
         ({"admin_key": "correct horse"}, "FLASHSTOCK_ADMIN_KEY", "without spaces"),
         ({"receipt_keys": "no colon"}, "FLASHSTOCK_RECEIPT_KEYS", "entry 1"),
@@ -93,6 +98,8 @@ def test_every_bad_key_gets_a_line_of_its_own():
         {"admin_key": "hunter2"},
         {"receipt_keys": "a:hunter2"},
         {"redis_url": "http://u:hunter2@h", "database_url": "sqlite:///x"},
+        {"redis_url": "redis+sentinel://u:hunter2@h", "database_url": "sqlite:///x"},
+        {"redis_url": "redis+cluster://u:hunter2@h:x", "database_url": "sqlite:///x"},
         {"database_url": "mysql://u:hunter2@h/d"},
     ],
 )
@@ -111,6 +118,8 @@ def test_an_error_never_repeats_a_secret(values):
         ("unix:///run/valkey.sock", "unix:///run/valkey.sock"),
         ("valkey://h", "redis://h"),
         ("valkeys://h", "rediss://h"),
+        ("valkey+sentinel://h,i/sale", "redis+sentinel://h,i/sale"),
+        ("valkeys+cluster://h:1,i:2", "rediss+cluster://h:1,i:2"),
     ],
 )
 def test_redis_urls_are_given_to_the_client_in_the_scheme_it_knows(given, used):

@@ -13,15 +13,19 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from flashstock.errors import Recovering, Unavailable
+from flashstock.hotpath.location import NOT_THE_PRIMARY, Locate, located
 
 
-def connect(url: str, *, timeout_ms: int, connections_max: int = 32) -> Redis:
+def connect(
+    url: str, *, timeout_ms: int, connections_max: int = 32, locate: Locate | None = None
+) -> Redis:
     """A client that executes a command once or raises: redis-py would retry ten times.
 
     Args:
         url: ``redis://``, ``rediss://`` or ``unix://``.
         timeout_ms: bound on connecting and on every reply.
         connections_max: bound on open connections; callers beyond it wait ``timeout_ms``.
+        locate: asked before every new connection where it goes; else to the host in ``url``.
     """
     seconds = timeout_ms / 1000
     pool = BlockingConnectionPool.from_url(
@@ -34,16 +38,24 @@ def connect(url: str, *, timeout_ms: int, connections_max: int = 32) -> Redis:
         retry_on_error=[],
         protocol=2,
     )
-    return _client(pool)
+    return _client(pool, locate)
 
 
-def connect_for_tailing(url: str, *, timeout_ms: int, block_ms: int, connections_max: int) -> Redis:
+def connect_for_tailing(
+    url: str,
+    *,
+    timeout_ms: int,
+    block_ms: int,
+    connections_max: int,
+    locate: Locate | None = None,
+) -> Redis:
     """A client for blocking reads and subscriptions.
 
     Args:
         timeout_ms: bound on connecting, and on a reply once it is due.
         block_ms: how long a read may wait for something to come. Subscriptions wait for ever.
         connections_max: bound on open connections. Every blocking read occupies one.
+        locate: as in ``connect``.
     """
     seconds = timeout_ms / 1000
     pool = BlockingConnectionPool.from_url(
@@ -57,13 +69,14 @@ def connect_for_tailing(url: str, *, timeout_ms: int, block_ms: int, connections
         retry_on_error=[],
         protocol=2,
     )
-    return _client(pool)
+    return _client(pool, locate)
 
 
-def _client(pool: BlockingConnectionPool) -> Redis:
-    pool.connection_class = type(
-        f"Cancellable{pool.connection_class.__name__}", (_Cancellable, pool.connection_class), {}
-    )
+def _client(pool: BlockingConnectionPool, locate: Locate | None) -> Redis:
+    mixed = (_Cancellable, _Leaving, pool.connection_class)
+    pool.connection_class = type(f"Our{pool.connection_class.__name__}", mixed, {})
+    if locate is not None:
+        pool.connection_class = located(pool.connection_class, locate)
     return Redis.from_pool(pool)
 
 
@@ -90,17 +103,38 @@ class _Cancellable:
             self.socket_timeout = timeout_s
 
 
+class _Leaving:
+    """Makes a connection go, once it is free, when its server is found to be no primary.
+
+    At one address too: the address may lead elsewhere by now, the connection never does.
+    """
+
+    async def read_response(self, *arguments: Any, **options: Any) -> Any:
+        parent: Any = super()
+        try:
+            return await parent.read_response(*arguments, **options)
+        except NOT_THE_PRIMARY:
+            connection: Any = self
+            connection.mark_for_reconnect()
+            raise
+
+
 @contextmanager
 def translated_failures() -> Iterator[None]:
     """Turn redis-py's failures into ours.
 
     Raises:
-        Recovering: the server is not the one we opened (restarted, demoted, emptied).
+        Recovering: the server is not the one we opened (restarted, demoted, emptied), or what was
+            asked for is on another one now.
         Unavailable: it did not answer, is still loading or is out of memory.
     """
     try:
         yield
-    except (redis_errors.NoScriptError, redis_errors.ReadOnlyError) as failure:
+    except (
+        redis_errors.NoScriptError,
+        redis_errors.ReadOnlyError,
+        redis_errors.AskError,  # MOVED too
+    ) as failure:
         raise Recovering from failure
     except (
         redis_errors.ConnectionError,

@@ -20,6 +20,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from flashstock.hotpath.location import NOT_THE_PRIMARY, Locate, located
+
 
 class Pipe:
     """Sends calls as they come and hands out answers in that order.
@@ -30,9 +32,10 @@ class Pipe:
     Args:
         url: ``redis://``, ``rediss://`` or ``unix://``.
         timeout_ms: bound on connecting, and on every answer.
+        locate: asked before every connection where it goes; else to the host in ``url``.
     """
 
-    def __init__(self, url: str, *, timeout_ms: int) -> None:
+    def __init__(self, url: str, *, timeout_ms: int, locate: Locate | None = None) -> None:
         self._timeout_s = timeout_ms / 1000
         self._pool = ConnectionPool.from_url(
             url,
@@ -42,6 +45,8 @@ class Pipe:
             retry_on_error=[],
             protocol=2,
         )
+        if locate is not None:
+            self._pool.connection_class = located(self._pool.connection_class, locate)
         self._connection: AbstractConnection | None = None
         self._connecting = asyncio.Lock()
         self._reading: asyncio.Task[None] | None = None
@@ -109,6 +114,8 @@ class Pipe:
                     future = waiting.popleft()
                     if not future.done():
                         future.set_exception(refusal)
+                    if isinstance(refusal, NOT_THE_PRIMARY):
+                        raise RedisConnectionError("its server is not the primary") from refusal
                     continue
                 future = waiting.popleft()
                 if not future.done():

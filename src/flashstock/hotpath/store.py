@@ -46,13 +46,26 @@ class HotStore:
     """
 
     def __init__(self, client: Redis, shard_count: int, call: Call | None = None) -> None:
-        self.client = client
-        self._execute: Call = call or client.execute_command
+        self.clients: Sequence[Redis] = [client] * shard_count
+        """Of each shard, for what is read by page."""
+        self._calls: Sequence[Call] = [call or client.execute_command] * shard_count
         self.shard_count = shard_count
         self.on_lost: Callable[[int], None] | None = None
         """Called with a shard whose data set turned out to be another one."""
         self._scripts: list[ScriptSet | None] = [None] * shard_count
         self._reserve_keys: dict[str, tuple[int, list[str]]] = {}
+
+    @classmethod
+    def spread(cls, clients: Sequence[Redis], calls: Sequence[Call]) -> HotStore:
+        """A store whose shards may each be somewhere else; one client and one call a shard."""
+        store = cls(clients[0], len(clients))
+        store.clients, store._calls = clients, calls
+        return store
+
+    @property
+    def client(self) -> Redis:
+        """The first shard's, which is everybody's where there is one server."""
+        return self.clients[0]
 
     def open_shard(self, shard: int, scripts: ScriptSet) -> None:
         """Let calls through to a shard whose scripts are loaded."""
@@ -79,7 +92,7 @@ class HotStore:
             raise Recovering
         try:
             with translated_failures():
-                reply: replies.Reply = await self._execute(
+                reply: replies.Reply = await self._calls[shard](
                     "EVALSHA", scripts.shas[name], len(key_list), *key_list, *arguments
                 )
         except Recovering:
@@ -307,8 +320,9 @@ class HotStore:
         self, shard: int, position: int, count: int
     ) -> tuple[int, dict[str, ReservationRecord]]:
         """About ``count`` records by digest, and the position to go on at (0: that was all)."""
+        client, key = self.clients[shard], keys.reservations(shard)
         with translated_failures():
-            answer: Any = await self.client.hscan(keys.reservations(shard), position, count=count)
+            answer: Any = await client.hscan(key, position, count=count)
         found = {
             digest.decode(): unpack_record(text.decode()) for digest, text in answer[1].items()
         }
@@ -320,16 +334,18 @@ class HotStore:
         """About ``count`` buyers with the units that count for the pool's limit, and the position
         to go on at (0: all).
         """
-        key = keys.buyers(self.shard_of(pool_id), pool_id)
+        shard = self.shard_of(pool_id)
+        client, key = self.clients[shard], keys.buyers(shard, pool_id)
         with translated_failures():
-            answer: Any = await self.client.hscan(key, position, count=count)
+            answer: Any = await client.hscan(key, position, count=count)
         return answer[0], {buyer.decode(): int(units) for buyer, units in answer[1].items()}
 
     async def buyer_units(self, pool_id: str, buyers: Sequence[str]) -> list[int]:
         """Units each buyer counts for where the pool's limit is counted."""
-        key = keys.buyers(self.shard_of(pool_id), pool_id)
+        shard = self.shard_of(pool_id)
+        client, key = self.clients[shard], keys.buyers(shard, pool_id)
         with translated_failures():
-            answer: Any = await self.client.hmget(key, list(buyers))
+            answer: Any = await client.hmget(key, list(buyers))
         return [int(units or 0) for units in answer]
 
     async def seq(self, shard: int) -> int:

@@ -127,7 +127,7 @@ class Comparison:
     async def _in_flight(
         self, shard: int, after_seq: int, up_to_seq: int
     ) -> list[tuple[events.LogEntry, events.Event]]:
-        log = ShardLog(self._store.client, shard)
+        log = ShardLog(self._store.clients[shard], shard)
         entries = await log.between(after_seq, up_to_seq, LAG_ENTRIES_MAX)
         return [(entry, events.decode(entry)) for entry in entries]
 

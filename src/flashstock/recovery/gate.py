@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from hashlib import sha1
 from typing import Final
 
-from redis.asyncio import Redis
-
 from flashstock.errors import FlashstockError, Recovering
 from flashstock.hotpath import keys
 from flashstock.hotpath.applied import AppliedTracker
@@ -49,7 +47,6 @@ class Gate:
 
     Args:
         store: gets its shards opened and closed.
-        client: the same server, for what precedes the scripts.
         recoverer: does the work under a lease in SQL.
         applied: told of generations, where this process waits for commits.
         retention_ms: part of the script text.
@@ -58,14 +55,12 @@ class Gate:
     def __init__(
         self,
         store: HotStore,
-        client: Redis,
         recoverer: Recoverer,
         applied: AppliedTracker | None,
         *,
         retention_ms: int,
     ) -> None:
         self._store = store
-        self._client = client
         self._recoverer = recoverer
         self._applied = applied
         self._retention_ms = retention_ms
@@ -190,7 +185,7 @@ class Gate:
         generation = str(cursor.generation)
         marker = marker_text(shard, generation)
         with translated_failures():
-            async with self._client.pipeline(transaction=True) as server:
+            async with self._store.clients[shard].pipeline(transaction=True) as server:
                 # Watching binds one connection. A server that is restarted or replaced breaks it,
                 # so that what was verified here can't be loaded there.
                 await server.watch(keys.never_written(shard))
@@ -199,6 +194,9 @@ class Gate:
                 if marked and not (await server.script_exists(_sha(marker)))[0]:
                     return False
                 server.multi()  # type: ignore[no-untyped-call]
+                # Nothing is written. But what was verified may have been demoted, and to a
+                # replica scripts could be loaded.
+                server.unlink(keys.never_written(shard))
                 for text in (*self._scripts(cursor).texts.values(), marker):
                     server.script_load(text)
                 await server.execute()

@@ -44,7 +44,7 @@ class Rebuilder:
     """Rebuilds shards.
 
     Args:
-        client: the server.
+        clients: the server of each shard.
         queries, proof: SQL.
         clock: ms since the epoch.
         retention_ms: how long an ended reservation stays known.
@@ -52,14 +52,14 @@ class Rebuilder:
 
     def __init__(
         self,
-        client: Redis,
+        clients: Sequence[Redis],
         queries: Queries,
         proof: Proof,
         clock: Callable[[], int],
         *,
         retention_ms: int,
     ) -> None:
-        self._client = client
+        self._clients = clients
         self._queries = queries
         self._proof = proof
         self._clock = clock
@@ -73,7 +73,7 @@ class Rebuilder:
         Raises:
             Recovering: overtaken. Unavailable: a store went away. Either way: start over.
         """
-        writes = FencedWrites(self._client, shard, token)
+        writes = FencedWrites(self._clients[shard], shard, token)
         await writes.load()
         # Whoever takes over a rebuild that was cut off must not mistake it for a whole data set.
         writes.put("HSET", keys.shard_meta(shard), "seq", -1)
@@ -97,7 +97,7 @@ class Rebuilder:
 
     async def open(self, shard: int, token: str, generation: int) -> None:
         """Let the scripts of ``generation`` in: the last write of a recovery."""
-        writes = FencedWrites(self._client, shard, token)
+        writes = FencedWrites(self._clients[shard], shard, token)
         await writes.load()
         opened = {"opened_generation": generation, "generation": generation}
         writes.put("HSET", keys.shard_meta(shard), *_flat(opened))
@@ -108,7 +108,7 @@ class Rebuilder:
         cursor = 0
         while True:
             with translated_failures():
-                cursor, found = await self._client.scan(
+                cursor, found = await self._clients[shard].scan(
                     cursor, match=f"{keys.shard_tag(shard)}:*", count=PAGE
                 )
             for key in found:

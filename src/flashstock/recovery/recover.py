@@ -62,16 +62,20 @@ class Recoverer:
     """Recovers shards on behalf of one process.
 
     Args:
-        client: the server.
+        clients: the server of each shard.
         ledger: SQL.
         rebuilder: writes a shard from SQL.
         owner: names this process in the lease; unique among processes.
     """
 
     def __init__(
-        self, client: Redis, ledger: RecoverableLedger, rebuilder: Rebuilder, owner: str
+        self,
+        clients: Sequence[Redis],
+        ledger: RecoverableLedger,
+        rebuilder: Rebuilder,
+        owner: str,
     ) -> None:
-        self._client = client
+        self._clients = clients
         self._ledger = ledger
         self._rebuilder = rebuilder
         self._owner = owner
@@ -145,18 +149,18 @@ class Recoverer:
 
     async def _take_over(self, shard: int, cursor: Cursor, token: str) -> tuple[int, int]:
         text = script_source("takeover")
-        key = keys.shard_meta(shard)
+        client, key = self._clients[shard], keys.shard_meta(shard)
         with translated_failures():
-            sha = await self._client.script_load(text)
+            sha = await client.script_load(text)
             assert sha == sha1(text.encode()).hexdigest()
-            reply = await self._client.evalsha(sha, 1, key, cursor.generation, token)
+            reply = await client.evalsha(sha, 1, key, cursor.generation, token)
         if reply[0] != TakeoverStatus.TAKEN:
             raise Recovering("a newer recovery has been here")
         return int(reply[1]), int(reply[2])
 
     async def _drain(self, shard: int, cursor: Cursor, lease: Lease) -> Cursor:
         """Apply the rest of the log. A log that can't be followed is left to the rebuild."""
-        log = ShardLog(self._client, shard)
+        log = ShardLog(self._clients[shard], shard)
         try:
             async for page in log.read_all(LOG_START, DRAIN_ENTRIES_MAX):
                 fresh = [entry for entry in page if entry.last_seq > cursor.seq]

@@ -6,14 +6,15 @@ import asyncio
 import logging
 import signal
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import aclosing
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from flashstock.errors import ConfigurationError, Unavailable
 from flashstock.hotpath.connection import translated_failures
+from flashstock.hotpath.servers import Servers
 from flashstock.ledger.engine import check_durability
 from flashstock.recovery.gate import Gate
 from flashstock.writer.quarantine import QuarantinePauser
@@ -29,7 +30,7 @@ class WriterProcess:
     def __init__(
         self,
         engine: AsyncEngine,
-        client: Redis,
+        servers: Servers,
         gate: Gate,
         writers: Sequence[ShardWriter],
         sweeper: Sweeper,
@@ -37,7 +38,7 @@ class WriterProcess:
         beside: Sequence[Callable[[], Coroutine[Any, Any, None]]] = (),
     ) -> None:
         self._engine = engine
-        self._client = client
+        self._servers = servers
         self._gate = gate
         self._writers = writers
         self._sweeper = sweeper
@@ -77,15 +78,26 @@ class WriterProcess:
             logger.warning("DURABILITY AT RISK: %s", finding)
         try:
             with translated_failures():
-                policy = await self._client.config_get("maxmemory-policy")
-        except (ResponseError, Unavailable):
-            logger.warning("CONFIG GET is not allowed: the eviction policy is unknown")
-            return
-        found = policy.get("maxmemory-policy", "noeviction")
-        if found not in ("noeviction", b"noeviction"):
-            raise ConfigurationError(
-                f"maxmemory-policy is {found}: Redis would evict reservations; set noeviction"
-            )
+                async with aclosing(self._servers.every_server()) as servers:
+                    async for name, server in servers:
+                        await _check_eviction(name, server)
+        except Unavailable as failure:
+            logger.warning("the eviction policy of some servers is unknown: %s", failure)
+
+
+async def _check_eviction(name: str, server: Redis) -> None:
+    """A replica counts too: it may be the primary tomorrow."""
+    try:
+        with translated_failures():
+            policy = await server.config_get("maxmemory-policy")
+    except Unavailable as failure:
+        logger.warning("%s: the eviction policy is unknown: %s", name, failure)
+        return
+    found = policy.get("maxmemory-policy", "noeviction")
+    if found not in ("noeviction", b"noeviction"):
+        raise ConfigurationError(
+            f"maxmemory-policy of {name} is {found}: it would evict reservations; set noeviction"
+        )
 
 
 async def _first(work: asyncio.Future[Any], stop: asyncio.Event) -> bool:

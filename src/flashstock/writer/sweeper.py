@@ -54,7 +54,7 @@ class Sweeper:
         """One bounded round over a shard; ``True`` if there is more to do at once."""
         if self._store.generation(shard) is None:
             return False
-        client = self._store.client
+        client = self._store.clients[shard]
         with translated_failures():
             async with client.pipeline(transaction=False) as pipeline:
                 pipeline.time()
