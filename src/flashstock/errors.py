@@ -8,12 +8,16 @@
     │   ├── NotReversible  DocumentClosed  StocktakeOutdated  OwnStocktake  LotStillValid
     │   ├── NotShippable  SplitNeeded  NotShipped  NotReturnable
     │   ├── WebhookDisabled  TooManyWebhooks  CaseResolved
+    │   ├── CampaignOutdated  WrongCampaignState  OwnSubmission  CampaignItemFixed  BundleExists
+    │   ├── BalancePaid  NoBalanceDue  PoolOfBook
     │   └── PoolExists  KeyExists  InsufficientStock  NotRecorded
     ├── NotFound (404)          UnknownPool  UnknownReservation  UnknownRefund  UnknownKey
     │                           UnknownPath  UnknownSku  UnknownLocation
     │                           UnknownMovement  UnknownPurchase  UnknownTransfer
     │                           UnknownStocktake  UnknownLot
     │                           UnknownChannel  UnknownOrder
+    │                           UnknownCampaign  UnknownCampaignItem  UnknownBundle
+    │                           UnknownPoolCommand
     │                           UnknownWebhook  UnknownDelivery  UnknownPaymentCase
     ├── Invalid (4xx)           InvalidRequest  IdempotencyMismatch  IdempotencyKeyRequired
     │                           BodyTooLarge  UnsupportedMediaType  WrongMethod
@@ -154,6 +158,46 @@ class StocktakeOutdated(Refused):
     title = "Goods have moved since they were counted: count again"
 
 
+class CampaignOutdated(Refused):
+    code = "campaign_outdated"
+    title = "The campaign has another revision by now"
+
+
+class WrongCampaignState(Refused):
+    code = "wrong_campaign_state"
+    title = "In this state a campaign can't do that"
+
+
+class OwnSubmission(Refused):
+    code = "own_submission"
+    title = "Whoever submitted a campaign can't approve it"
+
+
+class CampaignItemFixed(Refused):
+    code = "campaign_item_fixed"
+    title = "What an item sells can't change once stock was set aside for it"
+
+
+class BundleExists(Refused):
+    code = "bundle_exists"
+    title = "There is a bundle of this SKU with other components"
+
+
+class BalancePaid(Refused):
+    code = "balance_paid"
+    title = "The balance of this order was paid with another payment"
+
+
+class NoBalanceDue(Refused):
+    code = "no_balance_due"
+    title = "Nothing but the order's own payment is due"
+
+
+class PoolOfBook(Refused):
+    code = "pool_of_book"
+    title = "The pool's units come from the stock book: change them there"
+
+
 class OwnStocktake(Refused):
     code = "own_stocktake"
     title = "Whoever counted can't approve the count"
@@ -290,6 +334,26 @@ class UnknownChannel(NotFound):
 class UnknownOrder(NotFound):
     code = "unknown_order"
     title = "There is no such order"
+
+
+class UnknownCampaign(NotFound):
+    code = "unknown_campaign"
+    title = "There is no such campaign"
+
+
+class UnknownCampaignItem(NotFound):
+    code = "unknown_campaign_item"
+    title = "The campaign has no such item"
+
+
+class UnknownBundle(NotFound):
+    code = "unknown_bundle"
+    title = "There is no such bundle"
+
+
+class UnknownPoolCommand(NotFound):
+    code = "unknown_pool_command"
+    title = "There is no such command under way"
 
 
 class UnknownReservation(NotFound):
