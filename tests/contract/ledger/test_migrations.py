@@ -14,6 +14,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, inspect
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from flashstock.campaigns import tables as campaign_tables
 from flashstock.channels import tables as channel_tables
 from flashstock.dispatch import tables as dispatch_tables
 from flashstock.ledger import migrate, tables
@@ -24,7 +25,7 @@ from flashstock.ledger.stored import StoredRefund
 from flashstock.notices import tables as notice_tables
 from flashstock.stockbook import tables as stock_tables
 
-DESCRIBED = (tables, stock_tables, channel_tables, dispatch_tables, notice_tables)
+DESCRIBED = (tables, stock_tables, campaign_tables, channel_tables, dispatch_tables, notice_tables)
 """Whatever has tables must be imported to be compared."""
 NEWEST = max(path.name[:4] for path in (migrate._MIGRATIONS / "versions").glob("0*.py"))
 
