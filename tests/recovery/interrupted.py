@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Any
 
 from tests.recovery.node import Node
@@ -47,6 +48,7 @@ class Interrupted:
             for name, _ in inspect.getmembers(part, inspect.iscoroutinefunction):
                 if not name.startswith("_"):
                     _wrap(part, name, self._counted)
+        _wrap_pages(stores.queries, "buyer_totals", self._counted)
 
     @property
     def fired(self) -> bool:
@@ -61,6 +63,20 @@ class Interrupted:
         if due and not self._before:
             await self._interruption()
         return answer
+
+
+def _wrap_pages(
+    owner: Any, name: str, counted: Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]
+) -> None:
+    """The same for what answers in pages: each is a step."""
+    original = getattr(owner, name)
+
+    async def wrapped(*arguments: Any, **options: Any) -> AsyncGenerator[Any, None]:
+        async with aclosing(original(*arguments, **options)) as pages:
+            while (page := await counted(lambda: anext(pages, None))) is not None:
+                yield page
+
+    setattr(owner, name, wrapped)
 
 
 def _wrap(

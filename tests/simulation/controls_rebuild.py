@@ -54,7 +54,7 @@ def rebuild_forgets_ended_reservations() -> Any:
     class HoldsOnly(SimulatedQueries):
         async def retained_reservations(self, *arguments: Any) -> Any:
             rows = await super().retained_reservations(*arguments)
-            kept = [row for row in rows if row.state.value == "held"]
+            kept = [row for row in rows if row.state == "held"]
             return kept or ([] if not rows else rows[-1:])
 
     return parts(queries=HoldsOnly)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 
@@ -13,6 +13,7 @@ from flashstock.ledger.stored import (
     CursorStatus,
     PoolSums,
     QuarantinedEvent,
+    RetainedReservation,
     StoredPool,
     StoredRefund,
     StoredReservation,
@@ -75,8 +76,8 @@ class SimulatedQueries(_Reads):
 
     async def retained_reservations(
         self, shard: int, after_id: str, limit: int, ended_since_ms: int
-    ) -> list[StoredReservation]:
-        def work(tables: Tables) -> list[StoredReservation]:
+    ) -> list[RetainedReservation]:
+        def work(tables: Tables) -> list[RetainedReservation]:
             after = tables.reservations.get(after_id)
             rows: list[StoredReservation] = []
             if after is None or after.state is HELD:
@@ -91,7 +92,8 @@ class SimulatedQueries(_Reads):
                 and (row.updated_at_ms >= ended_since_ms or row.deadline_ms > ended_since_ms)
                 and (row.updated_at_ms, row.id) > position
             ]
-            return (rows + sorted(ended, key=lambda row: (row.updated_at_ms, row.id)))[:limit]
+            rows += sorted(ended, key=lambda row: (row.updated_at_ms, row.id))
+            return [_retained(row) for row in rows[:limit]]
 
         return await self._read("retained", work)
 
@@ -143,12 +145,15 @@ class SimulatedQueries(_Reads):
 
         return await self._read("refunds", work)
 
-    async def buyer_totals(self, pool: str, after_buyer: str, limit: int) -> list[BuyerTotal]:
-        def work(tables: Tables) -> list[BuyerTotal]:
-            units = units_by_buyer(tables, pool)
-            return [BuyerTotal(b, units[b]) for b in sorted(units) if b > after_buyer][:limit]
-
-        return await self._read("buyer_totals", work)
+    async def buyer_totals(
+        self, pool: str, page: int
+    ) -> AsyncGenerator[Sequence[BuyerTotal], None]:
+        units = await self._read("buyer_totals", lambda t: units_by_buyer(t, pool))
+        totals = [BuyerTotal(buyer, units[buyer]) for buyer in sorted(units)]
+        for start in range(0, len(totals), page):
+            rows = totals[start : start + page]
+            await self._read("buyer_totals", lambda _: None)
+            yield rows
 
     async def pool_sums(self, shard: int) -> list[PoolSums]:
         return await self._read("pool_sums", lambda t: pool_sums(t, shard))
@@ -231,6 +236,11 @@ def _open(tables: Tables, shard: int, after_id: str) -> list[StoredReservation]:
         if row.shard == shard and row.state is HELD and (row.seq, row.id) > position
     ]
     return sorted(rows, key=lambda row: (row.seq, row.id))
+
+
+def _retained(row: StoredReservation) -> RetainedReservation:
+    columns = {name: getattr(row, name) for name in RetainedReservation._fields}
+    return RetainedReservation(**{**columns, "state": row.state.value})
 
 
 def units_by_buyer(tables: Tables, pool: str) -> dict[str, int]:

@@ -13,6 +13,7 @@ from flashstock.cli.outcome import FAILED, REFUSED
 from flashstock.config import Settings
 from flashstock.errors import FlashstockError
 from flashstock.supervisor.logs import configure_logging
+from flashstock.supervisor.memory import settle_memory
 
 _log = logging.getLogger("flashstock")
 
@@ -45,6 +46,7 @@ def run_writer_process(settings: Settings, *, child: bool) -> None:
         async with running_stores(settings, start=False) as stores:
             if not child:
                 await upgrade(stores.ledger_url)
+            asyncio.get_running_loop().call_later(1, settle_memory)
             await run_writer(stores)
 
     def run_on_uvloop() -> None:

@@ -148,12 +148,17 @@ def _on_stores(
     async def prepared() -> dict[str, Any]:
         from flashstock.embedded.stores import running_stores
         from flashstock.ledger.migrate import upgrade
+        from flashstock.supervisor.memory import settle_memory
 
         async with running_stores(settings_from(data_dir=data_dir)) as settings:
             await upgrade(settings.ledger_url)
+            settle_memory()
             return await run(settings)
 
-    return asyncio.run(prepared())
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(prepared())
 
 
 def _show(result: dict[str, Any], json_output: bool) -> None:

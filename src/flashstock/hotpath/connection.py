@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import hiredis
 from redis import exceptions as redis_errors
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
@@ -73,7 +74,7 @@ def connect_for_tailing(
 
 
 def _client(pool: BlockingConnectionPool, locate: Locate | None) -> Redis:
-    mixed = (_Cancellable, _Leaving, pool.connection_class)
+    mixed = (_Cancellable, _Leaving, _PackedInC, pool.connection_class)
     pool.connection_class = type(f"Our{pool.connection_class.__name__}", mixed, {})
     if locate is not None:
         pool.connection_class = located(pool.connection_class, locate)
@@ -117,6 +118,27 @@ class _Leaving:
             connection: Any = self
             connection.mark_for_reconnect()
             raise
+
+
+class _PackedInC:
+    """Makes a connection pack its commands with hiredis.
+
+    redis-py does it in Python: where thousands of values are sent at once, as in a rebuild or
+    a reconciliation, that is most of what they cost.
+    """
+
+    def pack_command(self, *arguments: Any) -> list[bytes]:
+        name = arguments[0]
+        words = name.encode().split() if isinstance(name, str) else name.split()
+        try:
+            return [hiredis.pack_command((*words, *arguments[1:]))]
+        except TypeError:  # a value of a kind that only redis-py knows
+            parent: Any = super()
+            packed: list[bytes] = parent.pack_command(*arguments)
+            return packed
+
+    def pack_commands(self, commands: Iterable[Iterable[Any]]) -> list[bytes]:
+        return [b"".join(part for command in commands for part in self.pack_command(*command))]
 
 
 @contextmanager

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from sqlalchemy import Insert, Table, event
+from sqlalchemy import Insert, Row, Select, Table, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.exc import ArgumentError
@@ -120,6 +120,33 @@ async def reading(
         yield connection
 
 
+async def in_pages(
+    engine: AsyncEngine, statement: Select[Any], page: int, page_timeout_ms: int
+) -> AsyncGenerator[Sequence[Row[Any]], None]:
+    """What a statement finds at one moment, so many rows at a time and no more in memory.
+
+    For what can't be asked for page by page, because each page would compute all of it again.
+    To be closed (``contextlib.aclosing``): it keeps a connection.
+
+    Args:
+        page_timeout_ms: for each page. What its reader does in between is not counted.
+
+    Raises:
+        LedgerUnavailable: as for ``writing``.
+    """
+    watchdog = _Watchdog(page_timeout_ms)
+    paged = statement.execution_options(yield_per=page)
+    async with _connected(engine, page_timeout_ms, watchdog) as connection:
+        try:
+            async with connection.stream(paged) as found:
+                async for rows in found.partitions():
+                    watchdog.rest()
+                    yield rows
+                    watchdog.watch(connection)
+        finally:
+            watchdog.watch(connection)
+
+
 async def check_durability(engine: AsyncEngine) -> list[str]:
     """What in the database's settings breaks the promise that a commit is kept; empty is good.
 
@@ -164,27 +191,52 @@ def postgres_findings(settings: Mapping[str, str]) -> list[str]:
     ]
 
 
+class _Watchdog:
+    """Cuts the line, which turns whatever waits on it into an error at once.
+
+    A cancellation would first wait for the server to agree, which a frozen one never does.
+    """
+
+    def __init__(self, timeout_ms: int) -> None:
+        self._timeout_ms = timeout_ms
+        self._bites: asyncio.TimerHandle | None = None
+
+    def watch(self, connection: AsyncConnection, since: float | None = None) -> None:
+        """From now on, or from an earlier moment of the loop's clock."""
+        self.rest()
+        # SQLite answers from the local disk.
+        if not is_sqlite(connection.engine):
+            cut = driver_connection(connection).terminate
+            loop = asyncio.get_running_loop()
+            begun_at = loop.time() if since is None else since
+            self._bites = loop.call_at(begun_at + self._timeout_ms / 1000, cut)
+
+    def rest(self) -> None:
+        if self._bites is not None:
+            self._bites.cancel()
+
+
 @asynccontextmanager
-async def _connected(engine: AsyncEngine, timeout_ms: int) -> AsyncIterator[AsyncConnection]:
+async def _connected(
+    engine: AsyncEngine, timeout_ms: int, watchdog: _Watchdog | None = None
+) -> AsyncIterator[AsyncConnection]:
     with trouble_as_unavailable():
         if is_sqlite(engine):
             async with engine.connect() as connection:
                 yield connection
             return
-        loop = asyncio.get_running_loop()
-        gives_up_at = loop.time() + timeout_ms / 1000
+        watchdog = watchdog or _Watchdog(timeout_ms)
+        begun_at = asyncio.get_running_loop().time()
         async with asyncio.timeout(OPERATION_TIMEOUT_MS / 1000):
             connection = await engine.connect()
-        # Cutting the line turns whatever waits on it into an error at once. A cancellation would
-        # first wait for the server to agree, which a frozen one never does.
-        watchdog = loop.call_at(gives_up_at, driver_connection(connection).terminate)
+        watchdog.watch(connection, begun_at)
         try:
             yield connection
         finally:
             try:
                 await connection.close()
             finally:
-                watchdog.cancel()
+                watchdog.rest()
 
 
 def driver_connection(connection: AsyncConnection) -> Any:

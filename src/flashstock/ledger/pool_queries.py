@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, case, func, select
+from sqlalchemy import BigInteger, ColumnElement, Select, case, cast, func, select
 
 from flashstock.ledger.engine import LONG_OPERATION_TIMEOUT_MS
 from flashstock.ledger.reads import TAKES_UNITS, Reads, of_limit_scope, of_pool
@@ -53,20 +54,19 @@ class PoolQueries(Reads):
         rows = await self._all(statement, LONG_OPERATION_TIMEOUT_MS)
         return [PoolSums(row[0], *map(int, row[1:])) for row in rows]
 
-    async def buyer_totals(self, pool: str, after_buyer: str, limit: int) -> list[BuyerTotal]:
-        """What each buyer counts for in a pool or in all pools of its group, by buyer.
+    def buyer_totals(self, pool: str, page: int) -> AsyncGenerator[Sequence[BuyerTotal], None]:
+        """What each buyer counts for in a pool or in all pools of its group, in no order.
 
-        Every page reads all the pool's reservations, so a page should be large.
+        As of one moment. To be closed (``contextlib.aclosing``): it keeps a connection. The
+        reservations are added up once, not once a page.
         """
+        units = cast(func.sum(_LEFT), BigInteger).label("units")
         statement = (
-            select(reservations.c.buyer, func.sum(_LEFT))
-            .where(of_limit_scope(pool), TAKES_UNITS, reservations.c.buyer > after_buyer)
+            select(reservations.c.buyer, units)
+            .where(of_limit_scope(pool), TAKES_UNITS)
             .group_by(reservations.c.buyer)
-            .order_by(reservations.c.buyer)
-            .limit(limit)
         )
-        rows = await self._all(statement, LONG_OPERATION_TIMEOUT_MS)
-        return [BuyerTotal(buyer, int(units)) for buyer, units in rows]
+        return self._in_pages(statement, page)
 
     async def shard_totals(self) -> list[ShardTotals]:
         """Every shard's pools added up, by shard."""

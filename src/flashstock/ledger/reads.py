@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Select, literal_column
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from flashstock.ledger.engine import OPERATION_TIMEOUT_MS, reading
+from flashstock.ledger.engine import (
+    LONG_OPERATION_TIMEOUT_MS,
+    OPERATION_TIMEOUT_MS,
+    in_pages,
+    reading,
+)
 from flashstock.ledger.tables import reservations
 from flashstock.model.ids import GROUP_MARK, limit_scope
 from flashstock.model.states import ReservationState
@@ -54,6 +59,10 @@ class Reads:
         async with reading(self._engine, timeout_ms) as connection:
             rows: Sequence[Any] = (await connection.execute(statement)).all()
             return rows
+
+    def _in_pages(self, statement: Select[Any], page: int) -> AsyncGenerator[Sequence[Any], None]:
+        """For what touches every row of a shard and finds many."""
+        return in_pages(self._engine, statement, page, LONG_OPERATION_TIMEOUT_MS)
 
     async def _first(self, statement: Select[Any]) -> Any | None:
         async with reading(self._engine) as connection:

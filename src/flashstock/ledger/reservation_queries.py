@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Collection, Sequence
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select, text, tuple_, union_all
 
 from flashstock.ledger.reads import IS_ENDED, IS_HELD, Reads, of_pool
-from flashstock.ledger.stored import StoredReservation
+from flashstock.ledger.stored import RetainedReservation, StoredReservation
 from flashstock.ledger.tables import EARLY_MS, ENDED_EARLY, orders, refunds, reservations
 from flashstock.model.records import ReservationRecord
 from flashstock.model.states import ReservationState
@@ -45,7 +45,7 @@ class ReservationQueries(Reads):
 
     async def retained_reservations(
         self, shard: int, after_id: str, limit: int, ended_since_ms: int
-    ) -> list[StoredReservation]:
+    ) -> Sequence[RetainedReservation]:
         """All that Redis must know of a shard: first its holds, then what ended lately, then what
         ended before that but had a deadline since, for Redis forgets by the deadline.
 
@@ -53,17 +53,17 @@ class ReservationQueries(Reads):
         stands still (under recovery): what ends between two pages may be left out.
         """
         after = await self._position(after_id)
-        rows: list[StoredReservation] = []
+        rows: list[RetainedReservation] = []
         if after is None or after.state == ReservationState.HELD.value:
-            rows = await self._stored(_held(shard, after, limit))
+            rows += await self._all(_held(shard, after, limit, _RETAINED))
             after = None
         if len(rows) < limit and (
             after is None or after.updated_at_ms >= ended_since_ms - EARLY_MS
         ):
-            rows += await self._stored(_ended(shard, after, limit - len(rows), ended_since_ms))
+            rows += await self._all(_ended(shard, after, limit - len(rows), ended_since_ms))
             after = None
         if len(rows) < limit:
-            rows += await self._stored(_early(shard, after, limit - len(rows), ended_since_ms))
+            rows += await self._all(_early(shard, after, limit - len(rows), ended_since_ms))
         return rows
 
     async def max_order_index(self, shard: int) -> int:
@@ -102,11 +102,20 @@ class ReservationQueries(Reads):
         return [_stored(row) for row in await self._all(statement)]
 
 
-def _held(shard: int, after: Any | None, limit: int) -> Select[Any]:
+_WHOLE: Final = tuple(reservations.c)
+_RETAINED: Final = tuple(reservations.c[name] for name in RetainedReservation._fields)
+
+
+def _held(
+    shard: int,
+    after: Any | None,
+    limit: int,
+    wanted: Sequence[ColumnElement[Any]] = _WHOLE,
+) -> Select[Any]:
     """Holds in the order in which they were granted: neither part of the key ever changes."""
     columns = (reservations.c.seq, reservations.c.id)
     position = None if after is None else (after.seq, after.id)
-    return _page(shard, IS_HELD, columns, position, limit)
+    return _page(shard, IS_HELD, columns, position, limit, wanted)
 
 
 def _ended(shard: int, after: Any | None, limit: int, since_ms: int) -> Select[Any]:
@@ -130,14 +139,15 @@ def _page(
     columns: tuple[ColumnElement[int], ColumnElement[str]],
     position: tuple[int, str] | None,
     limit: int,
+    wanted: Sequence[ColumnElement[Any]] = _RETAINED,
 ) -> Select[Any]:
-    statement = select(reservations).where(reservations.c.shard == shard, which)
+    statement = select(*wanted).where(reservations.c.shard == shard, which)
     if position is not None:
         statement = statement.where(tuple_(*columns) > tuple_(*position))
     return statement.order_by(*columns).limit(limit)
 
 
 def _stored(row: Any) -> StoredReservation:
-    """By position, in the order of the table: a rebuild reads a million of these."""
+    """By position, in the order of the table: a reconciliation reads a million of these."""
     id, shard, pool, buyer, quantity, cart, state, *rest = row
     return StoredReservation(id, shard, pool, buyer, quantity, cart, ReservationState(state), *rest)

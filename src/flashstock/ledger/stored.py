@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from flashstock.model.records import ReservationRecord
 from flashstock.model.rules import PoolCounters, PoolRules
@@ -58,6 +59,28 @@ class StoredReservation:
         )
 
 
+class RetainedReservation(NamedTuple):
+    """What a rebuild needs of a reservation; columns of the table, read as they are.
+
+    A row of SQLAlchemy's has these names and this order, and is not made into anything else:
+    there are a million of them.
+    """
+
+    id: str
+    pool: str
+    buyer: str
+    quantity: int
+    cart: str
+    state: str
+    deadline_ms: int
+    updated_at_ms: int
+    generation: int
+    seq: int
+    payment_ref: str | None
+    order_index: int
+    returned: int
+
+
 @dataclass(frozen=True, slots=True)
 class PoolSums:
     """One pool's ``held`` and ``sold``, as its row says and as its reservations add up."""
@@ -73,9 +96,11 @@ class PoolSums:
         return (self.held, self.sold) == (self.held_by_reservations, self.sold_by_reservations)
 
 
-@dataclass(frozen=True, slots=True)
-class BuyerTotal:
-    """The units a buyer has in a pool, held and confirmed together, less what came back."""
+class BuyerTotal(NamedTuple):
+    """The units a buyer has in a pool, held and confirmed together, less what came back.
+
+    As a row of the query's, like ``RetainedReservation``.
+    """
 
     buyer: str
     units: int

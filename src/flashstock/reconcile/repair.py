@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import aclosing
 from typing import Any, Final
 
 from flashstock.errors import Overloaded, UnknownPool
@@ -17,7 +18,6 @@ from flashstock.reconcile.compare import compare_pool, compare_reservation
 ATTEMPTS_MAX: Final = 50
 ATTEMPT_PAUSE_S: Final = 0.02
 PAGE: Final = 500
-BUYERS_PAGE: Final = 50_000
 CHANGES_MAX: Final = 1_000
 """Records and buyers written in one script call; the rest follows in the next."""
 
@@ -110,14 +110,11 @@ class Repair:
     async def _wrong_buyers(self, pool: str) -> list[tuple[str, int]]:
         """(buyer, units they should count for), at most ``CHANGES_MAX``."""
         wrong: list[tuple[str, int]] = []
-        after = ""
-        while totals := await self._queries.buyer_totals(pool, after, BUYERS_PAGE):
-            for start in range(0, len(totals), PAGE):
-                page = totals[start : start + PAGE]
+        async with aclosing(self._queries.buyer_totals(pool, PAGE)) as pages:
+            async for page in pages:
                 found = await self._store.buyer_units(pool, [total.buyer for total in page])
                 pairs = zip(page, found, strict=True)
                 wrong += [(total.buyer, total.units) for total, u in pairs if u != total.units]
-            after = totals[-1].buyer
         position = 0
         while True:
             position, listed = await self._store.scan_buyers(pool, position, PAGE)

@@ -8,8 +8,10 @@ with it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from hashlib import sha1
+from itertools import chain
 from typing import Any, Final, Protocol
 
 from redis.asyncio import Redis
@@ -20,18 +22,20 @@ from flashstock.hotpath.connection import translated_failures
 from flashstock.hotpath.scripts import FENCED, script_set
 from flashstock.ledger.proof import Proof
 from flashstock.ledger.queries import Queries
+from flashstock.ledger.stored import RetainedReservation
 from flashstock.model.events import encode_rules
-from flashstock.model.ids import digest_of, limit_scope, parse_reservation_id
-from flashstock.model.records import ReservationRecord
+from flashstock.model.ids import DIGEST_LENGTH, digest_of, limit_scope
+from flashstock.model.records import pack_record
 from flashstock.model.rules import PoolCounters, PoolRules
 from flashstock.model.states import ReservationState
+from flashstock.recovery.read_ahead import read_ahead
 
-PAGE: Final = 1_000
-"""Rows read from SQL, and reservations written to Redis, at a time."""
-BUYERS_PAGE: Final = 50_000
-"""Buyers read at a time: each page adds up the whole pool."""
+PAGE: Final = 2_000
+"""Rows read from SQL, and reservations written to Redis, at a time: two values each, and a script
+can't hand on more than about 8,000."""
 DIGESTS_IN_BATCH_MAX: Final = 128
 """As the scripts write them, so that the sweep's bound holds for rebuilt holds too."""
+_HELD: Final = ReservationState.HELD.value
 
 
 class Lease(Protocol):
@@ -68,7 +72,8 @@ class Rebuilder:
     async def rebuild(self, shard: int, seq: int, token: str, lease: Lease) -> None:
         """Replace everything the shard has by what SQL says as of ``seq``.
 
-        Memory is bounded by one page of rows; time is linear in retained reservations.
+        Memory is bounded by two pages of rows: one is read while the other is written. Time is
+        linear in retained reservations.
 
         Raises:
             Recovering: overtaken. Unavailable: a store went away. Either way: start over.
@@ -81,12 +86,10 @@ class Rebuilder:
         await self._clear(shard, writes, lease)
         decided_at_ms = await self._pools(shard, seq, writes, lease)
         since_ms = self._clock() - self._retention_ms
-        after = ""
-        while rows := await self._queries.retained_reservations(shard, after, PAGE, since_ms):
-            await lease.renew()
-            records = [(row.id, row.record(), row.updated_at_ms) for row in rows]
-            await self._reservations(shard, records, writes)
-            after = rows[-1].id
+        async with aclosing(read_ahead(self._retained(shard, since_ms))) as pages:
+            async for rows in pages:
+                await lease.renew()
+                await self._reservations(shard, rows, writes)
         await self._commands(shard, since_ms, writes, lease)
         orders = await self._queries.max_order_index(shard)
         # Time goes on where the last decision left it, whatever this machine's clock says.
@@ -139,34 +142,68 @@ class Rebuilder:
         return decided_at_ms
 
     async def _buyers(self, shard: int, pool: str, writes: FencedWrites, lease: Lease) -> None:
+        totals = self._queries.buyer_totals(pool, PAGE)
+        async with aclosing(read_ahead(totals)) as pages:
+            async for page in pages:
+                writes.put("HSET", keys.buyers(shard, pool), *chain.from_iterable(page))
+                await lease.renew()
+                await writes.flush()
+
+    async def _retained(
+        self, shard: int, since_ms: int
+    ) -> AsyncGenerator[Sequence[RetainedReservation], None]:
         after = ""
-        while totals := await self._queries.buyer_totals(pool, after, BUYERS_PAGE):
-            for start in range(0, len(totals), PAGE):
-                page = totals[start : start + PAGE]
-                flat = [part for total in page for part in (total.buyer, total.units)]
-                writes.put("HSET", keys.buyers(shard, pool), *flat)
-            await lease.renew()
-            await writes.flush()
-            after = totals[-1].buyer
+        while rows := await self._queries.retained_reservations(shard, after, PAGE, since_ms):
+            yield rows
+            after = rows[-1].id
 
     async def _reservations(
-        self, shard: int, rows: Sequence[tuple[str, ReservationRecord, int]], writes: FencedWrites
+        self, shard: int, rows: Sequence[RetainedReservation], writes: FencedWrites
     ) -> None:
         packed: list[str] = []
         moments: dict[tuple[str, str, int], list[str]] = defaultdict(list)
-        for reservation_id, record, updated_at_ms in rows:
-            target = parse_reservation_id(reservation_id)
-            assert target is not None, reservation_id
-            packed += [target.digest, record.pack()]
-            if record.state is ReservationState.HELD:
-                moments[target.pool, "deadlines", record.deadline_ms].append(target.digest)
+        retention_ms, now_ms = self._retention_ms, self._clock()
+        # By position: asking rows for their columns by name costs as much as packing all of it.
+        for (
+            id,
+            pool,
+            buyer,
+            quantity,
+            cart,
+            state,
+            deadline_ms,
+            updated_at_ms,
+            generation,
+            seq,
+            payment_ref,
+            order_index,
+            returned,
+        ) in rows:
+            digest = id[-DIGEST_LENGTH:]
+            record = pack_record(
+                state,
+                deadline_ms,
+                generation,
+                seq,
+                quantity,
+                pool,
+                buyer,
+                cart,
+                payment_ref,
+                order_index,
+                returned,
+            )
+            packed += (digest, record)
+            if state == _HELD:
+                moments[pool, "deadlines", deadline_ms].append(digest)
             else:
-                forget_at_ms = max(updated_at_ms, record.deadline_ms) + self._retention_ms
-                moments[target.pool, "retired", forget_at_ms].append(target.digest)
-            left_ms = updated_at_ms + self._retention_ms - self._clock()
-            if record.payment_ref and left_ms > 0:
-                key = keys.payment(shard, digest_of("payment", record.payment_ref))
-                writes.put("SET", key, reservation_id, "PX", left_ms)
+                forget_at_ms = max(updated_at_ms, deadline_ms) + retention_ms
+                moments[pool, "retired", forget_at_ms].append(digest)
+            if payment_ref:
+                left_ms = updated_at_ms + retention_ms - now_ms
+                if left_ms > 0:
+                    key = keys.payment(shard, digest_of("payment", payment_ref))
+                    writes.put("SET", key, id, "PX", left_ms)
         writes.put("HSET", keys.reservations(shard), *packed)
         for (pool, kind, at_ms), digests in moments.items():
             for start in range(0, len(digests), DIGESTS_IN_BATCH_MAX):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import gc
 import logging
 import signal
 import socket
@@ -18,6 +17,7 @@ from uvicorn.lifespan.on import LifespanOn
 
 from flashstock.config import Settings
 from flashstock.errors import FlashstockError
+from flashstock.supervisor.memory import settle_memory
 from flashstock.supervisor.short_cut import ShortCutProtocol
 from flashstock.supervisor.sockets import BACKLOG
 
@@ -34,9 +34,6 @@ DRAIN_SECONDS: Final = 8
 KEEP_ALIVE_SECONDS: Final = 75
 """Longer than the proxies in front of us keep a connection, so that they close it, not we."""
 START_FAILED_STATUS: Final = 3
-YOUNG_OBJECTS_MAX: Final = 20_000
-"""Requests in flight are not garbage: at Python's 700 the collector walks them several times each,
-and a hot path without reference cycles leaves it nothing to find."""
 
 _log = logging.getLogger("flashstock.api_worker")
 
@@ -96,7 +93,7 @@ class _Lifespan(LifespanOn):
 class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
-        _settle_memory()
+        settle_memory()
 
 
 def run_uvicorn(app: Any, listener: socket.socket) -> None:
@@ -152,7 +149,7 @@ def run_granian(app: Any, listener: socket.socket) -> None:
             app, interface=Interfaces.ASGI, websockets=False, backlog=BACKLOG, log_enabled=False
         )
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, server.stop)
-        asyncio.get_running_loop().call_later(1, _settle_memory)
+        asyncio.get_running_loop().call_later(1, settle_memory)
         await server.serve()
         return bool(server.interrupt_signal)
 
@@ -160,10 +157,3 @@ def run_granian(app: Any, listener: socket.socket) -> None:
         if not runner.run(serve()):
             _log.error("the application did not start, or its server ended unasked")
             sys.exit(START_FAILED_STATUS)
-
-
-def _settle_memory() -> None:
-    """What start-up allocated stays for good: the collector need not walk it ever again."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(YOUNG_OBJECTS_MAX, *gc.get_threshold()[1:])
