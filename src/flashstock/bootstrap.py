@@ -185,7 +185,7 @@ def build_services(settings: Settings, loaded: Secrets) -> Services:
         reconciliation=Reconciler(stores.store, stores.queries, stores.proof),
         counters=counters,
         rebuild=OnDemandRebuild(stores.store, gate, stores.proof),
-        stock=build_stock_services(stores.engine, now_ms),
+        stock=build_stock_services(stores.engine, now_ms, stores.store.shard_of),
         start=background.start,
         stop=stop,
     )

@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final
 
 from pydantic import (
     BaseModel,
@@ -19,14 +19,13 @@ from pydantic import (
     Field,
     WithJsonSchema,
     field_validator,
-    model_validator,
 )
 
 from flashstock.api.auth import KEY_NAME_PATTERN, RESERVED_NAMES, Role
 from flashstock.errors import InvalidRequest
-from flashstock.model import rules
+from flashstock.model import eligibility, rules
 from flashstock.model.ids import POOL_ID_PATTERN
-from flashstock.model.states import Durability
+from flashstock.model.stock import SKU_PATTERN
 
 NO_CONTROL_CHARACTERS: Final = r"^[^\x00-\x1f\x7f-\x9f]+$"
 """Packed records and log payloads separate fields with control characters."""
@@ -35,6 +34,7 @@ PAGE_LIMIT_MAX: Final = 1_000
 RECEIPT_LENGTH_MAX: Final = 1_024
 """The longest receipt there is, buyers of wide characters included, has about 990."""
 PRINTABLE_ASCII: Final = r"^[\x20-\x7e]+$"
+CURRENCY_PATTERN: Final = r"^[A-Z]{3}$"
 _POOL_ID_OR_NOTHING: Final = POOL_ID_PATTERN.replace("^", "^(").replace("$", ")?$")
 _RFC_3339: Final = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?"
@@ -100,6 +100,14 @@ Receipt = Annotated[
         description="As the reservation's answer gave it. Proves a hold that no store knows.",
     ),
 ]
+Channel = Annotated[
+    str,
+    Field(
+        pattern=eligibility.CHANNEL_PATTERN,
+        examples=["app"],
+        description="Where the buyer came from, in the shop's own terms.",
+    ),
+]
 Quantity = Annotated[int, Field(ge=1, le=rules.QUANTITY_MAX, examples=[1])]
 PoolQuantity = Annotated[int, Field(ge=0, le=rules.POOL_QUANTITY_MAX, examples=[500])]
 Delta = Annotated[int, Field(ge=-rules.POOL_QUANTITY_MAX, le=rules.POOL_QUANTITY_MAX)]
@@ -132,12 +140,32 @@ class NothingBody(Body):
     """A body that says nothing: ``{}``, or none at all."""
 
 
+class AttestsRequest(Body):
+    """What the caller knows of the buyer and of the way the request came.
+
+    Pools for an audience, or for some channels, ask for it. It is no part of what a repetition is
+    recognised by.
+    """
+
+    new_buyer: bool = False
+    named: bool = Field(
+        default=False, description="Whether the buyer is one of those named beforehand."
+    )
+    level: Annotated[int, Field(ge=0, le=eligibility.LEVEL_MAX, examples=[3])] = 0
+    channel: Channel | None = None
+
+    def attests(self) -> eligibility.Attests:
+        """The same, for the services."""
+        return eligibility.Attests(self.new_buyer, self.named, self.level, self.channel or "")
+
+
 class ReservationRequest(Body):
     """Units of one pool for one buyer."""
 
     pool: PoolId
     buyer: Buyer
     quantity: Quantity
+    attests: AttestsRequest | None = None
 
 
 class BatchItem(Body):
@@ -147,6 +175,7 @@ class BatchItem(Body):
     pool: PoolId
     buyer: Buyer
     quantity: Quantity
+    attests: AttestsRequest | None = None
 
 
 class BatchRequest(Body):
@@ -188,6 +217,7 @@ class CartRequest(Body):
 
     buyer: Buyer
     lines: Annotated[list[CartLineRequest], Field(min_length=1, max_length=rules.CART_LINES_MAX)]
+    attests: AttestsRequest | None = None
 
     @field_validator("lines", mode="after")
     @classmethod
@@ -201,73 +231,6 @@ class CartRequest(Body):
                     f"the lines of {pool!r} add up to {quantity}, more than {rules.QUANTITY_MAX}"
                 )
         return lines
-
-
-class WaveRequest(Body):
-    """Units that are withheld until ``at``."""
-
-    at: Time
-    quantity: Annotated[int, Field(ge=1, le=rules.POOL_QUANTITY_MAX, examples=[100])]
-
-
-class PoolRequest(Body):
-    """A pool to create. Repeating the request with the same settings changes nothing."""
-
-    id: PoolId
-    sku: Sku
-    quantity: PoolQuantity
-    per_buyer_limit: Annotated[int, Field(ge=1, le=rules.POOL_QUANTITY_MAX)] | None = None
-    hold_seconds: HoldSeconds | None = Field(
-        default=None, description=f"How long a hold lasts; {rules.HOLD_SECONDS_DEFAULT} by default."
-    )
-    starts_at: Time | None = None
-    ends_at: Time | None = None
-    durability: Annotated[Durability, Field(strict=False)] | None = Field(
-        default=None,
-        description="When a hold is acknowledged: once it is committed in SQL (`ledger`, the"
-        " default), or once the script has run (`fast`).",
-    )
-    waves: Annotated[list[WaveRequest], Field(max_length=rules.WAVES_MAX)] | None = None
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        if self.starts_at and self.ends_at and self.ends_at <= self.starts_at:
-            raise ValueError("ends_at must be later than starts_at")
-        waves = self.waves or []
-        if len({wave.at for wave in waves}) < len(waves):
-            raise ValueError("waves: two of them have the same time; add them up")
-        if self.ends_at is not None and any(wave.at >= self.ends_at for wave in waves):
-            raise ValueError("waves: one comes when the sale has ended")
-        if sum(wave.quantity for wave in waves) > self.quantity:
-            raise ValueError("waves: they release more units than the pool has")
-        return self
-
-    def pool_rules(self) -> rules.PoolRules:
-        """The rules it asks for, defaults filled in, waves in order of time."""
-        seconds = self.hold_seconds or rules.HOLD_SECONDS_DEFAULT
-        waves = sorted(self.waves or [], key=lambda wave: wave.at)
-        return rules.PoolRules(
-            sku=self.sku,
-            per_buyer_limit=self.per_buyer_limit or 0,
-            hold_ms=seconds * 1_000,
-            starts_at_ms=self.starts_at or 0,
-            ends_at_ms=self.ends_at or 0,
-            durability=self.durability or Durability.LEDGER,
-            waves=tuple(rules.Wave(wave.at, wave.quantity) for wave in waves),
-        )
-
-
-class AdjustRequest(Body):
-    """Units to add (or, negative, to take back), and units to lock (or unlock)."""
-
-    delta: Annotated[Delta, Field(examples=[50])] = 0
-    lock_delta: Annotated[Delta, Field(examples=[0])] = 0
-
-    @model_validator(mode="after")
-    def _changes_something(self) -> Self:
-        if not self.delta and not self.lock_delta:
-            raise ValueError("delta or lock_delta must be other than 0")
-        return self
 
 
 class SettleRequest(Body):
@@ -384,8 +347,13 @@ _KIND_WORDS: Final = {
     "dict_type": "must be an object",
 }
 _PATTERN_WORDS: Final = {
+    eligibility.CHANNEL_PATTERN: "must be 1 to 32 of A-Z a-z 0-9 . _ - and begin with a letter or"
+    " digit",
+    eligibility.AUDIENCE_PATTERN: "must be new, named, or level:1 to level:99",
     NO_CONTROL_CHARACTERS: "must not hold control characters",
     PRINTABLE_ASCII: "must hold printable ASCII characters only",
+    SKU_PATTERN: "must be 1 to 128 characters, without slashes and control characters",
+    CURRENCY_PATTERN: "must be the three capital letters of a currency, like EUR",
     _POOL_ID_OR_NOTHING: "must be the id of a pool",
     POOL_ID_PATTERN: "must be 1 to 64 of A-Z a-z 0-9 . _ - and begin with a letter or digit;"
     " before that, a group of the same form and a colon, or nothing",

@@ -6,6 +6,29 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from flashstock.stockbook.balances import Balances
+from flashstock.stockbook.catalogue import Catalogue
+from flashstock.stockbook.identity import Identity
+from flashstock.stockbook.lots import Lots
+from flashstock.stockbook.movements import Movements
+from flashstock.stockbook.purchases import Purchases
+from flashstock.stockbook.stocktakes import Stocktakes
+from flashstock.stockbook.transfers import Transfers
+
+
+@dataclass(frozen=True)
+class BookServices:
+    """The stock book itself."""
+
+    catalogue: Catalogue
+    balances: Balances
+    movements: Movements
+    purchases: Purchases
+    transfers: Transfers
+    stocktakes: Stocktakes
+    lots: Lots
+    identity: Identity
+
 
 @dataclass(frozen=True)
 class StockServices:
@@ -13,3 +36,4 @@ class StockServices:
 
     engine: Any
     clock: Callable[[], int]
+    book: BookServices
