@@ -125,12 +125,13 @@ def _greedy(here: list[str], needed: Mapping[Item, int], stock: Stock[Item]) -> 
     rest = dict(needed)
     chosen: list[str] = []
     while rest:
-        best = max(here, key=lambda code: (_gives(stock, code, rest), -here.index(code)))
+        left = [code for code in here if code not in chosen]
+        best = max(left, key=lambda code: (_gives(stock, code, rest), -here.index(code)))
         chosen.append(best)
         rest = {
-            item: left
+            item: units - _has(stock, best, item)
             for item, units in rest.items()
-            if (left := units - min(units, _has(stock, best, item))) > 0
+            if units > _has(stock, best, item)
         }
     for code in reversed(chosen):
         others = [other for other in chosen if other != code]

@@ -110,8 +110,8 @@ order_returns: Final = Table(
     ),
 )
 """The protocol of a return: the row first, then the pool, then the goods. ``after_seq`` is a number
-of the shard's log that the pool's event comes after; ``through_pool`` says that there was one. A row
-that is done is also the note that the buyer's money is due back."""
+of the shard's log that the pool's event comes after; ``through_pool`` says that there was one. A
+row that is done is also the note that the buyer's money is due back."""
 
 order_commands: Final = Table(
     "order_commands",
