@@ -15,7 +15,18 @@ from flashstock.api.envelope import Envelope
 from flashstock.api.handlers import add_exception_handlers
 from flashstock.api.hot import HotRoutes
 from flashstock.api.openapi import TITLE, build_document
-from flashstock.api.routes import health, keys, lean, operations, pools, reservations
+from flashstock.api.routes import (
+    catalogue,
+    health,
+    keys,
+    lean,
+    operations,
+    pools,
+    purchases,
+    reservations,
+    stock,
+    stock_counts,
+)
 from flashstock.api.services import Services
 
 ROUTERS: Final = (
@@ -27,7 +38,16 @@ ROUTERS: Final = (
     keys.keys,
     health.health,
 )
-STOCK_ROUTERS: Final[tuple[APIRouter, ...]] = ()
+STOCK_ROUTERS: Final[tuple[APIRouter, ...]] = (
+    catalogue.catalogue,
+    stock.stock,
+    stock.showing,
+    stock.proving,
+    purchases.purchases,
+    purchases.transfers,
+    stock_counts.stocktakes,
+    stock_counts.lots,
+)
 """What stands on the stock book: mounted where this process has it."""
 
 
@@ -66,6 +86,7 @@ def build_api(services: Services) -> DescribedAPI:
             yield
         finally:
             await services.proof_watch.stop()
+            await services.stock_watch.stop()
             await services.stop()
 
     api = DescribedAPI(

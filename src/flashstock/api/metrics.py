@@ -61,6 +61,8 @@ async def render_metrics(services: Services) -> bytes:
     except (Unavailable, TimeoutError) as problem:
         _log.info("metrics without what the stores say: %s", problem)
     services.proof_watch.wanted()
+    if services.stock is not None:
+        services.stock_watch.wanted()
     registry = CollectorRegistry(auto_describe=False)
     ProcessCollector(registry=registry)
     registry.register(_Snapshot(services, view))
@@ -82,6 +84,7 @@ class _Snapshot(Collector):
         yield from _shards(self.view.shards)
         yield from _pools(self.view.pools)
         yield from _proof(self.services.proof_watch.last)
+        yield from _stock_proof(self.services.stock_watch.last)
 
     def _waiting(self) -> Iterator[Metric]:
         waiting = GaugeMetricFamily(
@@ -209,6 +212,23 @@ def _proof(proof: Proof | None) -> Iterator[Metric]:
     yield _gauge(
         "flashstock_reconciliation_timestamp_seconds",
         "When the last reconciliation was finished",
+        [((), proof.finished_at_s)] if proof else [],
+    )
+
+
+def _stock_proof(proof: Proof | None) -> Iterator[Metric]:
+    """What the last proof of the stock book found; nothing before the first one."""
+    yield _gauge(
+        "flashstock_stock_identity_ok",
+        "1 where the last proof of the stock book found the invariant to hold",
+        [((name,), float(holds)) for name, holds in sorted(proof.invariants.items())]
+        if proof
+        else [],
+        "invariant",
+    )
+    yield _gauge(
+        "flashstock_stock_identity_timestamp_seconds",
+        "When the last proof of the stock book was finished",
         [((), proof.finished_at_s)] if proof else [],
     )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from flashstock.api.auth import Keyring
+from flashstock.api.bodies_stock import identity_body
 from flashstock.api.counters import HotCounters
 from flashstock.api.proof_watch import ProofWatch
 from flashstock.api.stock_services import StockServices
@@ -68,6 +69,14 @@ class Services:
     """The stock book and what stands on it; ``None`` where there are no such routes."""
     counters: HotCounters = field(default_factory=HotCounters)
     proof_watch: ProofWatch = field(init=False)
+    stock_watch: ProofWatch = field(init=False)
+    """Of the stock book; nobody wants it where there is none."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "proof_watch", ProofWatch(self.reconciliation.report))
+        object.__setattr__(self, "stock_watch", ProofWatch(self._prove_stock))
+
+    async def _prove_stock(self) -> dict[str, Any]:
+        if self.stock is None:
+            return {"invariants": {}}
+        return identity_body(await self.stock.book.identity.prove())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -133,7 +134,7 @@ class Lots:
                 raise LotStillValid(
                     f"lot {number} is still guaranteed",
                     lot=number,
-                    guaranteed_until_ms=found.guaranteed_until_ms,
+                    guaranteed_until=_time_text(found.guaranteed_until_ms),
                 )
             cell = (found.sku, found.location)
             balance = (await balances_of(connection, [cell])).get(cell, {})
@@ -165,7 +166,7 @@ class Lots:
                 raise LotStillValid(
                     f"lot {number} is guaranteed for longer than that",
                     lot=number,
-                    guaranteed_until_ms=found.guaranteed_until_ms,
+                    guaranteed_until=_time_text(found.guaranteed_until_ms),
                 )
             values = {"guaranteed_until_ms": guaranteed_until_ms}
             return await self._change(connection, number, values), False
@@ -226,3 +227,8 @@ def _stored(row: Any) -> Lot:
     del fields["command_id"], fields["payload_digest"]
     fields["state"] = LotState(row.state)
     return Lot(**fields)
+
+
+def _time_text(at_ms: int) -> str:
+    moment = datetime.fromtimestamp(at_ms / 1_000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
