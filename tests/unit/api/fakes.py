@@ -299,9 +299,14 @@ class FakeRebuild:
 
 
 class Fakes:
-    """An application over fakes, and the fakes themselves to arrange and look at."""
+    """An application over fakes, and the fakes themselves to arrange and look at.
 
-    def __init__(self) -> None:
+    Args:
+        stock: what its stock book is; without it there are no such routes.
+    """
+
+    def __init__(self, stock: Any = None) -> None:
+        self.stock = stock
         self.store = FakeStore()
         self.queries = FakeQueries()
         self.lanes = FakeLanes()
@@ -340,6 +345,7 @@ class Fakes:
             keyring=Keyring(),
             reconciliation=self.reconciliation,
             rebuild=self.rebuild,
+            stock=self.stock,
             start=start,
             stop=stop,
         )
