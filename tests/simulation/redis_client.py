@@ -304,8 +304,8 @@ class Pipeline:
         replies = await self._network.ask(self._process, [command], bound=self._bound)
         return _raised(replies)[0]
 
-    async def hget(self, key: str, field: str) -> Any:
-        return await self._now("HGET", key, field)
+    async def hmget(self, key: str, fields: Sequence[str]) -> Any:
+        return await self._now("HMGET", key, *fields)
 
     async def script_exists(self, *shas: str) -> Any:
         return await self._now("SCRIPT", "EXISTS", *shas)

@@ -189,7 +189,12 @@ class Gate:
                 # Watching binds one connection. A server that is restarted or replaced breaks it,
                 # so that what was verified here can't be loaded there.
                 await server.watch(keys.never_written(shard))
-                if await server.hget(keys.shard_meta(shard), "generation") != generation.encode():
+                found, seq = await server.hmget(keys.shard_meta(shard), ["generation", "seq"])
+                if found != generation.encode():
+                    return False
+                if int(seq or 0) < cursor.seq:
+                    # A server that was a replica meanwhile remembers its scripts, marker
+                    # included, and may have taken over a copy that was behind.
                     return False
                 if marked and not (await server.script_exists(_sha(marker)))[0]:
                     return False

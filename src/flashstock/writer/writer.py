@@ -134,7 +134,9 @@ class ShardWriter:
                 return
             elif await self._has_moved_on(cursor):
                 raise CursorMoved
-            elif await self._log.seq() > cursor.seq:
+            elif (seq := await self._log.seq()) < cursor.seq:
+                raise LogGap(f"the log ends at seq {seq}, the ledger at {cursor.seq}")
+            elif seq > cursor.seq:
                 # Something is there that the hint passes over.
                 entries = await self._log.read(LOG_START, entries_max=READ_ENTRIES_MAX)
                 after = LOG_START
