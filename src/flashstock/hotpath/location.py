@@ -146,7 +146,8 @@ class SentinelLocator(Locator):
         return [self._found, *((host, int(port)) for host, port in replicas)]
 
     async def _close(self) -> None:
-        await self._sentinel.aclose()
+        for sentinel in self._sentinel.sentinels:
+            await sentinel.aclose()
 
 
 class ClusterLocator(Locator):
@@ -164,7 +165,6 @@ class ClusterLocator(Locator):
         return RedisCluster(
             startup_nodes=[ClusterNode(host, port) for host, port in self._hosts],
             require_full_coverage=False,  # a shard is served by its node, whatever others do
-            cluster_error_retry_attempts=0,
             **self._options,
         )
 
