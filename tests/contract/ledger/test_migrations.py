@@ -23,9 +23,18 @@ from flashstock.ledger.migrate import upgrade
 from flashstock.ledger.queries import Queries
 from flashstock.ledger.stored import StoredRefund
 from flashstock.notices import tables as notice_tables
+from flashstock.statistics import tables as statistics_tables
 from flashstock.stockbook import tables as stock_tables
 
-DESCRIBED = (tables, stock_tables, campaign_tables, channel_tables, dispatch_tables, notice_tables)
+DESCRIBED = (
+    tables,
+    stock_tables,
+    campaign_tables,
+    channel_tables,
+    dispatch_tables,
+    notice_tables,
+    statistics_tables,
+)
 """Whatever has tables must be imported to be compared."""
 NEWEST = max(path.name[:4] for path in (migrate._MIGRATIONS / "versions").glob("0*.py"))
 

@@ -1,4 +1,4 @@
-"""Notices: the outbox of webhooks, its deliveries, and warnings."""
+"""Notices: the outbox of webhooks, its deliveries, warnings, and statistics."""
 
 from __future__ import annotations
 
@@ -18,9 +18,34 @@ def _row_number() -> TypeEngine[int]:
     return sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 
+_COUNTS = (
+    "held_count",
+    "held_units",
+    "paid_count",
+    "paid_units",
+    "paid_late_count",
+    "expired_count",
+    "expired_units",
+    "cancelled_count",
+    "cancelled_units",
+    "revoked_count",
+    "revoked_units",
+    "returned_units",
+    "refund_due_count",
+    "refund_due_units",
+    "total_delta",
+    "held_delta",
+    "sold_delta",
+    "locked_delta",
+    "lives_count",
+    "lives_ms",
+)
+
+
 def upgrade() -> None:
     _create_endpoints()
     _create_outbox()
+    _create_statistics()
     op.create_table(
         "warnings",
         sa.Column("number", _row_number(), nullable=False),
@@ -92,4 +117,41 @@ def _create_outbox() -> None:
         ["endpoint", "number"],
         postgresql_where=pending,
         sqlite_where=pending,
+    )
+
+
+def _create_statistics() -> None:
+    op.create_table(
+        "statistics_cursors",
+        sa.Column("shard", sa.Integer, nullable=False, autoincrement=False),
+        sa.Column("generation", sa.BigInteger, nullable=False),
+        sa.Column("seq", sa.BigInteger, nullable=False),
+        sa.PrimaryKeyConstraint("shard", name="pk_statistics_cursors"),
+    )
+    op.create_table(
+        "statistics_minutes",
+        sa.Column("pool", _identifier(), nullable=False),
+        sa.Column("minute_ms", sa.BigInteger, nullable=False),
+        *(
+            sa.Column(name, sa.BigInteger, nullable=False, server_default=sa.text("0"))
+            for name in _COUNTS
+        ),
+        sa.PrimaryKeyConstraint("pool", "minute_ms", name="pk_statistics_minutes"),
+    )
+    op.create_index("ix_statistics_minutes_minute_ms", "statistics_minutes", ["minute_ms", "pool"])
+    op.create_table(
+        "statistics_lives",
+        sa.Column("pool", _identifier(), nullable=False),
+        sa.Column("minute_ms", sa.BigInteger, nullable=False),
+        sa.Column("bucket", sa.Integer, nullable=False),
+        sa.Column("holds", sa.BigInteger, nullable=False),
+        sa.PrimaryKeyConstraint("pool", "minute_ms", "bucket", name="pk_statistics_lives"),
+    )
+    op.create_table(
+        "statistics_refusals",
+        sa.Column("pool", _identifier(), nullable=False),
+        sa.Column("minute_ms", sa.BigInteger, nullable=False),
+        sa.Column("reason", sa.String(32), nullable=False),
+        sa.Column("requests", sa.BigInteger, nullable=False),
+        sa.PrimaryKeyConstraint("pool", "minute_ms", "reason", name="pk_statistics_refusals"),
     )
