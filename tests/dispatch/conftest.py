@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from tests.campaigns.site import sited
+from tests.dispatch.counter import Counter
 from tests.dispatch.yard import Yard
 from tests.stockbook.conftest import (  # noqa: F401 (fixtures)
     book_postgres_url,
@@ -20,3 +24,12 @@ async def yard(engine: AsyncEngine) -> Yard:  # noqa: F811 (a fixture)
     made = Yard(engine)
     await made.furnish()
     return made
+
+
+@pytest.fixture
+async def counter(valkey_url: str, book_url: str) -> AsyncIterator[Counter]:  # noqa: F811
+    """Ten units of ``cap`` at ``east`` in the pool ``sale``, on a hot path of its own."""
+    async with sited(valkey_url, book_url) as site:
+        made = Counter(site)
+        await made.open()
+        yield made
