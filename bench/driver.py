@@ -63,6 +63,9 @@ class Tally:
     """Of each request, from due to sent: the generator's own delay, part of the latency."""
     by_second: Counter[tuple[str, int]] = field(default_factory=Counter)
     """Answers by status and second of the run."""
+    timeline: list[tuple[float, float, str]] = field(default_factory=list)
+    """Open loop: when each request was due and when it was answered (seconds of the machine's
+    monotonic clock), and with what; the warm-up's too."""
     acknowledged: list[bytes] | None = None
     """Bodies of the answers 201 and 200, where they are wanted; the warm-up's too."""
     answered: int = 0
@@ -180,8 +183,9 @@ class Driver:
                     if answer is not None:
                         free.append(connection)
                         tally.read(*answer)
+                        at = time.monotonic() - start
+                        tally.timeline.append((start + connection.due_at, start + at, answer[0]))
                         if connection.due_at >= warm_up_seconds:
-                            at = time.monotonic() - start
                             second = int(at - warm_up_seconds)
                             tally.count(answer[0], at - connection.due_at, second)
         tally.unanswered = len(schedule) - sent + len(self._connections) - len(free)
@@ -295,6 +299,7 @@ def main() -> None:
     parser.add_argument("--pools", type=int, default=1, help="asked for equally often")
     parser.add_argument("--calls", type=int, default=sys.maxsize, help="closed loop: at most")
     parser.add_argument("--turn-away", action="store_true", help="open loop: never send late")
+    parser.add_argument("--timeline", type=Path, help="open loop: where to write when what came")
     parser.add_argument("--acknowledged", type=Path, help="where to write what 201 and 200 said")
     mode = parser.add_mutually_exclusive_group(required=True)
     mode.add_argument("--rate", type=float, help="open loop: requests a second")
@@ -314,6 +319,8 @@ def main() -> None:
         summary = driver.run_open(*times, turn_away=given.turn_away)
     if driver.tally.acknowledged is not None:
         given.acknowledged.write_bytes(b"\n".join(driver.tally.acknowledged))
+    if given.timeline is not None:
+        given.timeline.write_text(json.dumps(driver.tally.timeline), encoding="utf-8")
     json.dump(summary, sys.stdout)
     sys.stdout.write("\n")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import signal
 import sys
 import tempfile
@@ -17,16 +16,16 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import environment
-from bench.curves import engine_curves, service_curves, start_curves
-from bench.curves.curve import QUICK, Curve, Panel, Row, Setting, Sizes
+from bench.curves import engine_curves, outage_curves, service_curves, start_curves
+from bench.curves.curve import QUICK, Curve, Panel, Row, Setting, Sizes, up_to
 from bench.curves.drawing import draw
 from bench.options import RESULTS, SMOKE, Options
 from bench.reporting import figure
 from bench.stores import postgres
 
 FAILED: Final = 1
-PICTURE: Final = Path(__file__).resolve().parents[2] / "docs" / "curves.png"
-"""Where the picture of the reference run is for readers."""
+PICTURES: Final = Path(__file__).resolve().parents[2] / "docs" / "images"
+"""Where the pictures of reference runs are for readers, one for each curve."""
 
 _SERVER_US: Final = "µs of Valkey per reservation"
 _LATENCY: Final = "latency at a fixed rate (ms)"
@@ -124,6 +123,22 @@ CURVES: Final[dict[str, Curve]] = {
             start_curves.starts,
             (Panel("Seconds until ready", "start", ("seconds",)),),
         ),
+        Curve(
+            "outages",
+            "Valkey killed under a crowd",
+            outage_curves.outages,
+            (
+                Panel(
+                    "Killed Valkey (s)",
+                    "kill",
+                    (
+                        "valkey_away_seconds",
+                        "until_first_served_seconds",
+                        "until_last_503_seconds",
+                    ),
+                ),
+            ),
+        ),
     )
 }
 
@@ -139,7 +154,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--rate", type=float, help=f"of the open loads; default {Sizes.rate:g}")
     parser.add_argument("--server", choices=("uvicorn", "granian"), default="uvicorn")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout, only")
-    parser.add_argument("--reference", action="store_true", help="keep beside docs/performance.md")
+    parser.add_argument("--most", type=int, help="leave out the sizes above this")
+    parser.add_argument("--reference", action="store_true", help="keep a picture of each in docs")
     return parser.parse_args(arguments)
 
 
@@ -189,21 +205,21 @@ def print_tables(console: Console, taken: dict[str, list[Row]]) -> None:
 def save(
     document: dict[str, Any], taken: dict[str, list[Row]], *, quick: bool, reference: bool
 ) -> Path:
-    """Write the JSON and the picture; the path of the JSON."""
+    """Write the JSON and the picture of all, and of reference runs one each; the JSON's path."""
     described = document["environment"]
     at = described["at"].replace(":", "-").removesuffix("+00-00")
     stem = "curves-quick" if quick else f"curves-{at}-{described['commit']}"
-    if reference:
-        stem = "curves-reference"
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{stem}.json"
     path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     drawn = {name: rows for name, rows in taken.items() if rows}
+    subtitle = f"{described['commit']} · {described['cpu_count']} cores · {described['at']}"
     if drawn:
-        subtitle = f"{described['commit']} · {described['cpu_count']} cores · {described['at']}"
         draw(drawn, CURVES.values(), subtitle, path.with_suffix(".png"))
-        if reference:
-            shutil.copyfile(path.with_suffix(".png"), PICTURE)
+    if reference:
+        PICTURES.mkdir(exist_ok=True)
+        for name, rows in drawn.items():
+            draw({name: rows}, [CURVES[name]], subtitle, PICTURES / f"curve-{name}.svg")
     return path
 
 
@@ -212,7 +228,7 @@ def main() -> int:
     given = parse(sys.argv[1:])
     sizes = QUICK if given.quick else Sizes()
     changes = {"rate": given.rate} if given.rate else {}
-    sizes = Sizes(**{**asdict(sizes), **changes})
+    sizes = up_to(Sizes(**{**asdict(sizes), **changes}), given.most)
     base = asdict(SMOKE if given.quick else Options())
     options = Options(**{**base, "server": given.server, "smoke": False})
     console = Console(stderr=True)

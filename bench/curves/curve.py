@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.options import Options
@@ -30,6 +30,24 @@ class Sizes:
     confirmed_max: int = 100_000
     """Confirming is one call each."""
     starts: int = 5
+    """As many kills, too."""
+    outage_holds: int = 100_000
+
+
+def up_to(sizes: Sizes, most: int | None) -> Sizes:
+    """The same without what is larger; its smallest size stays in any case."""
+    if most is None:
+        return sizes
+
+    def kept(all_of_them: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(size for size in all_of_them if size <= most) or all_of_them[:1]
+
+    return replace(
+        sizes,
+        pools=kept(sizes.pools),
+        holds=kept(sizes.holds),
+        outage_holds=min(sizes.outage_holds, most),
+    )
 
 
 QUICK: Sizes = Sizes(
@@ -43,6 +61,7 @@ QUICK: Sizes = Sizes(
     warm_up_seconds=0.2,
     expiring=100,
     starts=1,
+    outage_holds=1_000,
 )
 """All code paths in little time. Its figures mean nothing."""
 

@@ -15,20 +15,24 @@ PANEL_INCHES: Final = (4.6, 3.2)
 
 def draw(taken: dict[str, list[Row]], curves: Iterable[Curve], subtitle: str, path: Path) -> None:
     """One panel for each thing to see, as PNG or SVG by the name."""
+    from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     panels = [
         (panel, taken[one.name]) for one in curves if one.name in taken for panel in one.panels
     ]
-    lines = -(-len(panels) // COLUMNS)
+    columns = min(COLUMNS, len(panels))
+    lines = -(-len(panels) // columns)
     width, height = PANEL_INCHES
-    drawing = Figure(figsize=(COLUMNS * width, lines * height), layout="constrained")
+    drawing = Figure(figsize=(columns * width, lines * height), layout="constrained")
     FigureCanvasAgg(drawing)
     for number, (panel, rows) in enumerate(panels, start=1):
-        _draw_panel(drawing.add_subplot(lines, COLUMNS, number), panel, rows)
-    drawing.suptitle(f"How cost grows · {subtitle}")
-    drawing.savefig(path, dpi=110)
+        _draw_panel(drawing.add_subplot(lines, columns, number), panel, rows)
+    drawing.suptitle(f"How cost grows · {subtitle}", fontsize=9)
+    # Letters stay letters, and the same figures make the same file: small, and fit for git.
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "flashstock"}):
+        drawing.savefig(path, dpi=110, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
 def _draw_panel(axes: Any, panel: Panel, rows: list[Row]) -> None:

@@ -15,7 +15,7 @@ from bench.curves.service_curves import FILL_CONNECTIONS, FILL_ITEMS, FILL_SECON
 from bench.load import Load
 from bench.measurements import MeasurementFailed
 from bench.options import Options
-from bench.systems import embedded_service
+from bench.systems import Service, embedded_service
 
 
 def starts(this: Setting) -> Iterator[Row]:
@@ -52,18 +52,23 @@ def _started(options: Options, directory: Path, data: Path) -> float:
 
 def _fill(this: Setting, data: Path, holds: int) -> None:
     with embedded_service(this.options, this.directory, data) as running:
-        running.create_pool("fast")
-        calls = -(-holds // FILL_ITEMS)
-        planned = Load(
-            url=running.url,
-            pool=running.pool,
-            tag="fill",
-            connections=min(FILL_CONNECTIONS, calls),
-            seconds=FILL_SECONDS_MAX,
-            items_per_call=FILL_ITEMS,
-            api_key=running.api_key,
-        )
-        load.run_driver(planned, ["--closed", "--calls", str(calls)])
-        running.wait_until_applied()
-        if running.units_held() != calls * FILL_ITEMS:
-            raise MeasurementFailed(f"{running.units_held()} of {calls * FILL_ITEMS} were granted")
+        filled(running, holds)
+
+
+def filled(running: Service, holds: int) -> None:
+    """Give a service on empty stores so many holds, an hour long."""
+    running.create_pool("fast")
+    calls = -(-holds // FILL_ITEMS)
+    planned = Load(
+        url=running.url,
+        pool=running.pool,
+        tag="fill",
+        connections=min(FILL_CONNECTIONS, calls),
+        seconds=FILL_SECONDS_MAX,
+        items_per_call=FILL_ITEMS,
+        api_key=running.api_key,
+    )
+    load.run_driver(planned, ["--closed", "--calls", str(calls)])
+    running.wait_until_applied()
+    if running.units_held() != calls * FILL_ITEMS:
+        raise MeasurementFailed(f"{running.units_held()} of {calls * FILL_ITEMS} were granted")
