@@ -139,6 +139,14 @@ class Site:
     def reservation(self, pool: str, key: str) -> str:
         return str(ReservationId(pool, digest_of("reservation", CALLER, key)))
 
+    async def order_of(self, pool: str, key: str) -> str:
+        columns = ledger_tables.orders.c
+        statement = select(columns.order_no).where(
+            columns.reservation_id == self.reservation(pool, key)
+        )
+        async with reading(self.engine) as connection:
+            return str((await connection.execute(statement)).scalar_one())
+
     async def adds_up(self) -> None:
         """Nothing is in two places or in none, in this very moment."""
         assert await self.flights.differences() == []

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Final
 
 from flashstock.model.rules import Wave
+from flashstock.model.states import DeductMode
 
 CODE_ALPHABET: Final = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
 """Nothing that is read as something else on the phone."""
@@ -15,8 +16,6 @@ CODE_LENGTH: Final = 8
 CODE_PATTERN: Final = r"^[2-9A-HJ-NP-Z]{8}$"
 ITEMS_MAX: Final = 100
 ITEM_NUMBER_MAX: Final = 999
-CHANNELS_MAX: Final = 32
-NAMED_BUYERS_MAX: Final = 10_000
 GIFT_TIERS_MAX: Final = 5
 PLACES_MAX: Final = 50
 COMPONENTS_MAX: Final = 20
@@ -56,33 +55,6 @@ class RevisionState(StrEnum):
     IN_FORCE = "in_force"
     REPLACED = "replaced"
     """A newer one took its place, before or after it was in force."""
-
-
-class Deduct(StrEnum):
-    """When stock is taken."""
-
-    HOLD = "hold"
-    """At the reservation, until a deadline. The default."""
-    ORDER = "order"
-    """At the reservation, until somebody cancels it."""
-    PAYMENT = "payment"
-    """At payment; nothing is held before."""
-
-
-class AudienceKind(StrEnum):
-    EVERYONE = "everyone"
-    NEW = "new"
-    NAMED = "named"
-    LEVEL = "level"
-
-
-@dataclass(frozen=True, slots=True)
-class Audience:
-    """Who may buy: ``minimum`` is of ``LEVEL`` only, ``buyers`` of ``NAMED`` only."""
-
-    kind: AudienceKind = AudienceKind.EVERYONE
-    minimum: int = 0
-    buyers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +102,9 @@ class Terms:
     channels: tuple[str, ...] = ()
     per_buyer_limit: int = 0
     limit_across_items: bool = False
-    audience: Audience = field(default_factory=Audience)
-    deduct: Deduct = Deduct.HOLD
+    audience: str = ""
+    """As in ``model.eligibility``; empty: everyone."""
+    deduct: DeductMode = DeductMode.HOLD
     hold_ms: int = 900_000
     places: tuple[str, ...] = ()
 

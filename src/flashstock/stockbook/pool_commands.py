@@ -17,7 +17,7 @@ from sqlalchemy import exists, func, insert, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flashstock.ledger.tables import cursors, settings
-from flashstock.model.ids import digest_of, shard_of
+from flashstock.model.ids import digest_of, shard_of_pool
 from flashstock.stockbook.posting import lock_book
 from flashstock.stockbook.tables import pool_commands
 
@@ -153,13 +153,18 @@ async def enqueue(
     return added
 
 
-async def _cursor_seq(connection: AsyncConnection, pool: str) -> int:
-    """How far the log of the pool's shard is applied: nothing asked for later is below."""
+async def shard_in_sql(connection: AsyncConnection, pool: str) -> int | None:
+    """The shard a pool lives in, by the number of shards that SQL was made for."""
     named = select(settings.c.value).where(settings.c.name == "shard_count")
     shard_count = int((await connection.execute(named)).scalar() or 0)
-    if not shard_count:
+    return shard_of_pool(pool, shard_count) if shard_count else None
+
+
+async def _cursor_seq(connection: AsyncConnection, pool: str) -> int:
+    """How far the log of the pool's shard is applied: nothing asked for later is below."""
+    shard = await shard_in_sql(connection, pool)
+    if shard is None:
         return 0
-    shard = shard_of(pool, shard_count)
     found = await connection.execute(select(cursors.c.seq).where(cursors.c.shard == shard))
     return int(found.scalar() or 0)
 
@@ -256,3 +261,11 @@ async def latest_rules(connection: AsyncConnection, pool: str) -> PoolCommand | 
     )
     row = (await connection.execute(statement)).first()
     return None if row is None else command_of(row)
+
+
+async def asked_for(connection: AsyncConnection, command_id: str) -> tuple[str, int] | None:
+    """The pool and the quantity of a command, whatever became of it; ``None``: there is none."""
+    columns = (pool_commands.c.pool, pool_commands.c.quantity)
+    found = await connection.execute(select(*columns).where(pool_commands.c.id == command_id))
+    row = found.first()
+    return None if row is None else (row.pool, row.quantity)
