@@ -90,14 +90,14 @@ async def opened(valkey: Valkey, shard_count: int = 1) -> AsyncIterator[HotStore
     client = connect(valkey.url, timeout_ms=TIMEOUT_MS)
     pipe = Pipe(valkey.url, timeout_ms=TIMEOUT_MS)
     try:
-        scripts = script_set(GENERATION, RETENTION_MS)
-        for text in scripts.texts.values():
-            await client.script_load(text)
         store = HotStore(client, shard_count, pipe.call)
         start = {"generation": GENERATION, "seq": "0", "clock_ms": "0", "orders": "0"}
         for shard in range(shard_count):
             for name, value in start.items():
                 await client.hset(keys.shard_meta(shard), name, value)
+            scripts = script_set(shard, GENERATION, RETENTION_MS)
+            for text in scripts.texts.values():
+                await client.script_load(text)
             store.open_shard(shard, scripts)
         yield store
     finally:

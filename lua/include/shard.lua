@@ -1,7 +1,8 @@
 -- Opens the shard: refuses a data set that is not ours, and settles what time it is.
--- GENERATION is part of the script text, so a script of an old generation can't even be named
--- once the scripts are reloaded; the comparison covers the moments in between.
-local GENERATION = '@GENERATION@'
+-- Shard and generation are part of the script text. A server that does not know the text is not
+-- the one this generation was opened on, whatever another shard has loaded there since; the
+-- comparison tells of a generation that is over.
+local GENERATION = '@GENERATION@' -- of shard @SHARD@
 local RETENTION_MS = @RETENTION_MS@
 local call = redis.call
 

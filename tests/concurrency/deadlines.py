@@ -65,7 +65,7 @@ async def open_store(url: str, retention_ms: int) -> tuple[HotStore, Pipe]:
     assert isinstance(generation, bytes)
     pipe = Pipe(url, timeout_ms=TIMEOUT_MS)
     store = HotStore(client, 1, pipe.call)
-    store.open_shard(0, script_set(generation.decode(), retention_ms))
+    store.open_shard(0, script_set(0, generation.decode(), retention_ms))
     return store, pipe
 
 

@@ -81,7 +81,7 @@ async def _race(url: str, race: Race, what: Any) -> list[Any]:
     pipe = Pipe(url, timeout_ms=TIMEOUT_MS)
     try:
         store = HotStore(client, 1, pipe.call)
-        store.open_shard(0, script_set(GENERATION, RETENTION_MS))
+        store.open_shard(0, script_set(0, GENERATION, RETENTION_MS))
         await client.rpush(READY, "here")
         await client.xread({LINE: "0"}, block=WAIT_MS)
         return await race(store, what)

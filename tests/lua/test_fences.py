@@ -117,7 +117,7 @@ async def test_a_recoverer_of_an_empty_server_finds_nothing(shard):
 
 
 async def restore(shard, token, *arguments):
-    text = script_set(token, 0).texts["restore"]
+    text = script_set(0, token, 0).texts["restore"]
     sha = await shard.client.script_load(text)
     return await shard.client.evalsha(sha, 2, keys.shard_meta(0), "target", *arguments)
 
@@ -141,8 +141,15 @@ async def test_a_rebuilder_writes_with_its_own_token_only(shard, arguments, kind
 
 
 async def test_scripts_of_two_generations_are_different_scripts():
-    old, new = script_set("1", RETENTION_MS), script_set("2", RETENTION_MS)
+    old, new = script_set(0, "1", RETENTION_MS), script_set(0, "2", RETENTION_MS)
     shared = {name for name in STATUSES if old.shas[name] == new.shas[name]}
+    assert shared == {"takeover"}
+
+
+async def test_scripts_of_two_shards_are_different_scripts():
+    """They may be on one server, and a generation of one is not that generation of the other."""
+    one, other = script_set(0, "1", RETENTION_MS), script_set(1, "1", RETENTION_MS)
+    shared = {name for name in STATUSES if one.shas[name] == other.shas[name]}
     assert shared == {"takeover"}
 
 
@@ -152,7 +159,7 @@ async def test_what_was_decided_before_stands_under_the_next_generation(shard):
     await take_over(shard, 2, "2-me")
     await restore(shard, "2-me", "SET", "x")
     await shard.client.hset(keys.shard_meta(0), "generation", "2")
-    shard.scripts = script_set("2", RETENTION_MS)
+    shard.scripts = script_set(0, "2", RETENTION_MS)
     await shard.load()
     reply = await reserve(shard.store, "p", (1, "a", 1), (2, "b", 1))
     assert (reply.generation, reply.verdicts) == ("2", b"10")

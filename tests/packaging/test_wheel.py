@@ -34,7 +34,7 @@ from flashstock.hotpath.scripts import script_set
 from flashstock.ledger.migrate import upgrade
 
 redis_url, database_url = sys.argv[1:]
-scripts = script_set("1", 1000)
+scripts = script_set(0, "1", 1000)
 with redis.Redis.from_url(redis_url) as client:
     for name, text in scripts.texts.items():
         assert client.script_load(text) == scripts.shas[name]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from typing import Any
 
 import pytest
@@ -54,20 +55,27 @@ def promote(server: servers.HotServer, copy: servers.HotServer) -> None:
     server.start()
 
 
-async def reopened(node: Node) -> str:
-    """The generation under which the node is open once it has noticed."""
+async def reopened(node: Node, pool: str = POOL) -> str:
+    """The generation under which the pool's shard is open once the node has noticed."""
+    shard = node.stores.store.shard_of(pool)
     for _ in range(2):
         try:
-            await node.pools.get(POOL)
+            await node.pools.get(pool)
         except Unavailable:
-            await node.gate.opened(0)
-    return str(node.stores.store.generation(0))
+            await node.gate.opened(shard)
+    return str(node.stores.store.generation(shard))
+
+
+def pool_in(node: Node, shard: int) -> str:
+    """A name for a pool that lives in the shard."""
+    names = (f"{POOL}-{number}" for number in count())
+    return next(name for name in names if node.stores.store.shard_of(name) == shard)
 
 
 async def go_on_selling(server: servers.HotServer, generation: str, *, events: int) -> None:
     """What a process does that has heard of nothing."""
     client = connect(server.url, timeout_ms=5_000)
-    scripts = script_set(generation, 3_600_000)
+    scripts = script_set(0, generation, 3_600_000)
     for text in scripts.texts.values():
         await client.script_load(text)
     store = HotStore(client, 1)
@@ -99,14 +107,15 @@ def after_verifying(node: Node, act: Callable[[], None]) -> None:
     node.stores.servers.clients[0].pipeline = pipeline  # type: ignore[method-assign]
 
 
-async def is_whole(node: Node, held: set[str]) -> None:
+async def is_whole(node: Node, held: set[str], pool: str = POOL) -> None:
     """Exactly these are held, in both stores."""
     await node.is_applied()
     report = await node.reconciler.report()
     assert report["ok"], report
-    rows = await node.stores.queries.open_reservations(0, "", 1_000)
+    shard = node.stores.store.shard_of(pool)
+    rows = await node.stores.queries.open_reservations(shard, "", 1_000)
     assert {row.id for row in rows} == held
-    assert (await node.pools.get(POOL)).counters.held == len(held)
+    assert (await node.pools.get(pool)).counters.held == len(held)
 
 
 @pytest.mark.parametrize("recovered_since", [False, True])
@@ -218,3 +227,25 @@ async def test_scripts_are_loaded_into_the_server_that_was_verified_or_not_at_al
             await late_comer.close()
         await reopened(node)
         await is_whole(node, held)
+
+
+async def test_the_recovery_of_one_shard_opens_no_other(primary, sqlite_url):
+    """Both shards are on the promoted server, and one of them is noticed before the other."""
+    settings = await settings_for(primary.url, sqlite_url, shard_count=2)
+    async with opened(settings) as node:
+        quiet, busy = (pool_in(node, shard) for shard in range(2))
+        for pool in (quiet, busy):
+            await node.create(pool, STOCK)
+        with raw(primary.url) as client:
+            client.script_flush()
+        generation = await reopened(node, busy)
+        held = {await node.hold(busy, "early")}
+        with replica_of(primary) as behind:
+            held |= {await node.hold(busy, f"late-{number}") for number in range(3)}
+            await node.is_applied()
+            promote(primary, behind)
+        assert await reopened(node, quiet) == generation, "by number they are the same"
+        with pytest.raises(Recovering):
+            await node.hold(busy, "too late")
+        await reopened(node, busy)
+        await is_whole(node, held, busy)

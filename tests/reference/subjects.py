@@ -115,7 +115,7 @@ class OnServer:
         """Connected as the service is; ``aclose`` when done."""
         client = connect(url, timeout_ms=TIMEOUT_MS)
         pipe = Pipe(url, timeout_ms=TIMEOUT_MS)
-        return cls(client, pipe, script_set(GENERATION, RETENTION_MS))
+        return cls(client, pipe, script_set(0, GENERATION, RETENTION_MS))
 
     async def aclose(self) -> None:
         await self.pipe.aclose()

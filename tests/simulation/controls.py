@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import product
 from typing import Any, Final
 from unittest import mock
 
@@ -100,8 +101,8 @@ def scripts_reloaded_on_noscript() -> Any:
             try:
                 return await super().execute_command(*command)
             except NoScriptError:
-                for generation in range(1, 40):
-                    found = scripts.script_set(str(generation), 86_400_000)
+                for shard, generation in product((0, 1), range(1, 40)):
+                    found = scripts.script_set(shard, str(generation), 86_400_000)
                     for name, sha in found.shas.items():
                         if sha == command[1]:
                             await self.script_load(found.texts[name])

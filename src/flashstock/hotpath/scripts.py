@@ -1,8 +1,9 @@
 """The Lua scripts: where they are, what their headers say, and their text for one generation.
 
-A script's text carries the generation of the data set it was loaded for. It is loaded with
-SCRIPT LOAD by whoever opened that data set, called by EVALSHA only, and never loaded again by a
-caller: NOSCRIPT means that this is no longer the server we opened.
+A script's text carries the shard and the generation of the data set it was loaded for. It is
+loaded with SCRIPT LOAD by whoever opened that data set, called by EVALSHA only, and never loaded
+again by a caller: NOSCRIPT means that this is no longer the server we opened. Shards on one server
+are opened one by one, so no shard's scripts may pass for those of another.
 """
 
 from __future__ import annotations
@@ -213,7 +214,7 @@ def script_directory() -> Path:
 
 @cache
 def script_source(name: str) -> str:
-    """A script's text with its includes, before the generation is set."""
+    """A script's text with its includes, before shard and generation are set."""
     directory = script_directory()
     text = (directory / f"{name}.lua").read_text()
     return _INCLUDE.sub(
@@ -245,21 +246,32 @@ def build_keys(name: str, shard: int, pool_id: str = "", digest: str = "") -> li
 
 @dataclass(frozen=True)
 class ScriptSet:
-    """All scripts for one generation: text to load, SHA-1 to call by."""
+    """All scripts for one generation of one shard: text to load, SHA-1 to call by."""
 
+    shard: int
     generation: str
-    texts: dict[str, str]
+    retention_ms: int
     shas: dict[str, str]
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """Put together when they are loaded: a hundred kilobytes that nobody needs afterwards."""
+        return _texts(self.shard, self.generation, self.retention_ms)
 
 
 @cache
-def script_set(generation: str, retention_ms: int) -> ScriptSet:
+def script_set(shard: int, generation: str, retention_ms: int) -> ScriptSet:
     """The scripts as they are loaded for one generation of one shard."""
-    texts = {
+    texts = _texts(shard, generation, retention_ms)
+    shas = {name: sha1(text.encode()).hexdigest() for name, text in texts.items()}
+    return ScriptSet(shard, generation, retention_ms, shas)
+
+
+def _texts(shard: int, generation: str, retention_ms: int) -> dict[str, str]:
+    return {
         name: script_source(name)
+        .replace("@SHARD@", str(shard))
         .replace("@GENERATION@", generation)
         .replace("@RETENTION_MS@", str(retention_ms))
         for name in STATUSES
     }
-    shas = {name: sha1(text.encode()).hexdigest() for name, text in texts.items()}
-    return ScriptSet(generation, texts, shas)

@@ -164,7 +164,7 @@ class Gate:
         return False
 
     def _scripts(self, cursor: Cursor) -> ScriptSet:
-        return script_set(str(cursor.generation), self._retention_ms)
+        return script_set(cursor.shard, str(cursor.generation), self._retention_ms)
 
     async def _is_ours(self, shard: int, cursor: Cursor, opened: int) -> bool:
         """Was this very data set opened under the cursor's generation, and untouched since?

@@ -243,7 +243,7 @@ class FencedWrites:
     def __init__(self, client: Redis, shard: int, token: str) -> None:
         self._client = client
         self._meta = keys.shard_meta(shard)
-        self._text = script_set(token, 0).texts["restore"]
+        self._text = script_set(shard, token, 0).texts["restore"]
         self._sha = sha1(self._text.encode()).hexdigest()
         self._queued: list[tuple[str | bytes, tuple[Any, ...]]] = []
 

@@ -22,7 +22,7 @@ from flashstock.hotpath.scripts import (
 )
 from flashstock.hotpath.store import HotStore
 
-SCRIPTS = script_set("1", 1000)
+SCRIPTS = script_set(0, "1", 1000)
 
 
 def store_answering(answer: Any, *, lost: list[int] | None = None) -> HotStore:
@@ -91,7 +91,7 @@ async def test_a_late_answer_of_an_older_gate_does_not_close_the_newer_one():
     store = store_answering(late, lost=lost)
     asking = asyncio.create_task(store.snapshot("p"))
     await asyncio.sleep(0)
-    store.open_shard(0, script_set("2", 1000))
+    store.open_shard(0, script_set(0, "2", 1000))
     late.set_result([-1])
     with pytest.raises(Recovering):
         await asking
@@ -115,8 +115,7 @@ async def test_an_unknown_pool_is_named():
 def test_a_script_is_whole_when_it_is_loaded(name):
     text = SCRIPTS.texts[name]
     assert "--#include" not in text
-    assert "@GENERATION@" not in text
-    assert "@RETENTION_MS@" not in text
+    assert "@" not in text
     assert key_names(name)
     assert script_source(name).startswith("#!lua")
 
