@@ -84,7 +84,7 @@ def _wrap(
 ) -> None:
     original = getattr(owner, name)
 
-    def wrapped(*arguments: Any, **options: Any) -> Awaitable[Any]:
-        return counted(lambda: original(*arguments, **options))
+    async def wrapped(*arguments: Any, **options: Any) -> Any:
+        return await counted(lambda: original(*arguments, **options))
 
     setattr(owner, name, wrapped)

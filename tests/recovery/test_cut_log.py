@@ -20,6 +20,7 @@ from flashstock.hotpath.scripts import Verdict
 from flashstock.model.states import Durability, ReservationState
 from tests import servers
 from tests.recovery.campaign import FACTOR, draws
+from tests.recovery.copies import append_only_file
 from tests.recovery.node import CALLER, GRANTED, Node, opened, settings_for
 
 CUTS = 15
@@ -29,11 +30,6 @@ WORLDS_AT_ONCE = 6
 """Most of a cut is waiting: for a server, for a commit that does not come."""
 
 logger = logging.getLogger(__name__)
-
-
-def append_only_file(server: servers.HotServer) -> Path:
-    (found,) = (server._directory / "appendonlydir").glob("*.incr.aof")
-    return found
 
 
 def command_ends(content: bytes) -> list[int]:

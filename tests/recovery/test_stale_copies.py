@@ -5,9 +5,7 @@ Failovers as Sentinel or an operator makes them, played with copies of the appen
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from itertools import count
 from typing import Any
 
@@ -19,6 +17,7 @@ from flashstock.hotpath.scripts import Verdict, script_set
 from flashstock.hotpath.store import HotStore
 from flashstock.recovery import recover
 from tests import servers
+from tests.recovery.copies import promote, replica_of
 from tests.recovery.interrupted import Died, die
 from tests.recovery.node import Node, opened, raw, settings_for, unopened
 
@@ -30,29 +29,6 @@ STOCK = 10
 def primary() -> Iterator[servers.HotServer]:
     with servers.hot_server(servers.valkey_binary(), append_only=True) as server:
         yield server
-
-
-@contextmanager
-def replica_of(primary: servers.HotServer) -> Iterator[servers.HotServer]:
-    """A copy of a server as it is now, not started yet."""
-    with servers.hot_server(servers.valkey_binary(), append_only=True) as copy:
-        copy.stop()
-        become(copy, primary)
-        yield copy
-
-
-def become(server: servers.HotServer, other: servers.HotServer) -> None:
-    """Give a stopped server the data of another one."""
-    directory = server._directory / "appendonlydir"
-    shutil.rmtree(directory)
-    shutil.copytree(other._directory / "appendonlydir", directory)
-
-
-def promote(server: servers.HotServer, copy: servers.HotServer) -> None:
-    """Let a copy take the server's place, at its address."""
-    server.kill()
-    become(server, copy)
-    server.start()
 
 
 async def reopened(node: Node, pool: str = POOL) -> str:

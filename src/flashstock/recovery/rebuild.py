@@ -69,6 +69,15 @@ class Rebuilder:
         self._clock = clock
         self._retention_ms = retention_ms
 
+    async def begin(self, shard: int, token: str) -> None:
+        """Choose the server that everything under this token is written to: the present one.
+
+        To be called once in a recovery, before the data set is taken over. A server that takes
+        its place later, or comes back without its last writes, does not know the token's script,
+        so that what was begun on one can't be finished on the other.
+        """
+        await FencedWrites(self._clients[shard], shard, token).load()
+
     async def rebuild(self, shard: int, seq: int, token: str, lease: Lease) -> None:
         """Replace everything the shard has by what SQL says as of ``seq``.
 
@@ -76,10 +85,10 @@ class Rebuilder:
         linear in retained reservations.
 
         Raises:
-            Recovering: overtaken. Unavailable: a store went away. Either way: start over.
+            Recovering: overtaken, or this is another server. Unavailable: a store went away.
+                Either way: start over.
         """
         writes = FencedWrites(self._clients[shard], shard, token)
-        await writes.load()
         # Whoever takes over a rebuild that was cut off must not mistake it for a whole data set.
         writes.put("HSET", keys.shard_meta(shard), "seq", -1)
         await writes.flush()
@@ -99,9 +108,12 @@ class Rebuilder:
         await writes.flush()
 
     async def open(self, shard: int, token: str, generation: int) -> None:
-        """Let the scripts of ``generation`` in: the last write of a recovery."""
+        """Let the scripts of ``generation`` in: the last write of a recovery.
+
+        Raises:
+            Recovering, Unavailable: as ``rebuild``.
+        """
         writes = FencedWrites(self._clients[shard], shard, token)
-        await writes.load()
         opened = {"opened_generation": generation, "generation": generation}
         writes.put("HSET", keys.shard_meta(shard), *_flat(opened))
         await writes.flush()

@@ -105,6 +105,7 @@ class Recoverer:
         if cursor is None:
             return None
         token = f"{cursor.generation}-{self._owner}"
+        await self._rebuilder.begin(shard, token)
         seq, opened = await self._take_over(shard, cursor, token)
         if seq >= 0 and opened < await self._ledger.opened_generation(shard):
             # A stale replica, or an old primary that came back: what it decided does not count.

@@ -1,0 +1,38 @@
+"""What becomes of a server by way of its append-only file: copies that are behind, lost tails."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests import servers
+
+
+def append_only_file(server: servers.HotServer) -> Path:
+    (found,) = (server._directory / "appendonlydir").glob("*.incr.aof")
+    return found
+
+
+@contextmanager
+def replica_of(primary: servers.HotServer) -> Iterator[servers.HotServer]:
+    """A copy of a server as it is now, not started yet."""
+    with servers.hot_server(servers.valkey_binary(), append_only=True) as copy:
+        copy.stop()
+        become(copy, primary)
+        yield copy
+
+
+def become(server: servers.HotServer, other: servers.HotServer) -> None:
+    """Give a stopped server the data of another one."""
+    directory = server._directory / "appendonlydir"
+    shutil.rmtree(directory)
+    shutil.copytree(other._directory / "appendonlydir", directory)
+
+
+def promote(server: servers.HotServer, copy: servers.HotServer) -> None:
+    """Let a copy take the server's place, at its address."""
+    server.kill()
+    become(server, copy)
+    server.start()
