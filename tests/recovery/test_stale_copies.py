@@ -83,6 +83,20 @@ def after_verifying(node: Node, act: Callable[[], None]) -> None:
     node.stores.servers.clients[0].pipeline = pipeline  # type: ignore[method-assign]
 
 
+def before_draining(node: Node, act: Callable[[], None]) -> None:
+    """Let something happen, once, between the takeover of a data set and the look at its log."""
+    drain = node.recoverer._drain
+    waiting = [act]
+
+    async def drained(*arguments: Any) -> Any:
+        while waiting:
+            waiting.pop()()
+            await node.stores.servers.clients[0].connection_pool.disconnect()
+        return await drain(*arguments)
+
+    node.recoverer._drain = drained  # type: ignore[method-assign]
+
+
 async def is_whole(node: Node, held: set[str], pool: str = POOL) -> None:
     """Exactly these are held, in both stores."""
     await node.is_applied()
@@ -202,6 +216,27 @@ async def test_scripts_are_loaded_into_the_server_that_was_verified_or_not_at_al
                 assert client.info("memory")["number_of_cached_scripts"] == 0
             await late_comer.close()
         await reopened(node)
+        await is_whole(node, held)
+
+
+async def test_what_an_old_primary_sold_is_not_drained_for_another_one(primary, sqlite_url):
+    """It comes back between the look at the new one's position and the reading of the log."""
+    settings = await settings_for(primary.url, sqlite_url)
+    async with opened(settings) as node:
+        await node.create(POOL, STOCK)
+        held = {await node.hold(POOL, "before")}
+        with replica_of(primary) as old:
+            with raw(primary.url) as client:
+                client.script_flush()
+            current = int(await reopened(node))
+            await node.is_applied()
+            old.start()
+            await go_on_selling(old, str(current - 1), events=5)
+            old.stop()
+            before_draining(node, lambda: promote(primary, old))
+            with raw(primary.url) as client:
+                client.script_flush()
+            assert int(await reopened(node)) > current
         await is_whole(node, held)
 
 

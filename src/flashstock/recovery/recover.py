@@ -124,7 +124,7 @@ class Recoverer:
         lease = KeptLease(self._ledger, shard, cursor.generation, self._owner, LEASE_MS)
         async with lease.renewed():
             if seq >= 0 and not rebuild:
-                cursor = await self._drain(shard, cursor, lease)
+                cursor = await self._drain(shard, cursor, opened, lease)
             if rebuild or seq != cursor.seq:
                 logger.log(level, "shard %d: rebuilding at seq %d from SQL", shard, cursor.seq)
                 await self._rebuilder.rebuild(shard, cursor.seq, token, lease)
@@ -159,15 +159,19 @@ class Recoverer:
             raise Recovering("a newer recovery has been here")
         return int(reply[1]), int(reply[2])
 
-    async def _drain(self, shard: int, cursor: Cursor, lease: Lease) -> Cursor:
-        """Apply the rest of the log. A log that can't be followed is left to the rebuild."""
+    async def _drain(self, shard: int, cursor: Cursor, opened: int, lease: Lease) -> Cursor:
+        """Apply the rest of the log. A log that can't be followed is left to the rebuild.
+
+        Above the cursor there is only what was decided since the data set was last opened. A log
+        that says otherwise is that of another server, which came back while we looked.
+        """
         log = ShardLog(self._clients[shard], shard)
         try:
             async for page in log.read_all(LOG_START, DRAIN_ENTRIES_MAX):
                 fresh = [entry for entry in page if entry.last_seq > cursor.seq]
                 if fresh:
                     await lease.renew()
-                    applied = await self._ledger.apply(cursor, fresh, fresh[0].generation)
+                    applied = await self._ledger.apply(cursor, fresh, opened)
                     cursor = applied.cursor
         except LogGap as gap:
             logger.error("shard %d: the log ends at seq %d: %s", shard, cursor.seq, gap)
