@@ -18,7 +18,7 @@ from flashstock.api.auth import Keyring
 from flashstock.api.background import ApiBackground
 from flashstock.api.counters import HotCounters
 from flashstock.api.services import Services
-from flashstock.bootstrap_stock import build_stock_services
+from flashstock.bootstrap_stock import build_stock_services, notices_beside_the_writer
 from flashstock.config import Settings, parse_receipt_keys
 from flashstock.errors import ConfigurationError, Unavailable
 from flashstock.hotpath.applied import AppliedTracker
@@ -79,6 +79,11 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+def own_name() -> str:
+    """A name that no other process has."""
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
 async def load_secrets(settings: Settings) -> Secrets:
     """Read the secrets, drawing them at the first start.
 
@@ -129,11 +134,10 @@ def build_stores(settings: Settings, order_secret: bytes) -> Stores:
 def build_gate(settings: Settings, stores: Stores, applied: AppliedTracker | None) -> Gate:
     """The gate of one process, which the store tells when its data set is lost."""
     retention_ms = retention_ms_of(settings)
-    owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
     rebuilder = Rebuilder(
         stores.servers.clients, stores.queries, stores.proof, now_ms, retention_ms=retention_ms
     )
-    recoverer = Recoverer(stores.servers.clients, stores.ledger, rebuilder, owner)
+    recoverer = Recoverer(stores.servers.clients, stores.ledger, rebuilder, own_name())
     gate = Gate(stores.store, recoverer, applied, retention_ms=retention_ms)
     stores.store.on_lost = gate.lost
     return gate
@@ -165,7 +169,21 @@ def build_services(settings: Settings, loaded: Secrets) -> Services:
     )
     admin_key = settings.admin_key.get_secret_value() if settings.admin_key else None
     keyring = Keyring(admin_key, open_mode=settings.may_run_open)
-    background = ApiBackground(stores.servers.tailing[0], stores.queries, applied, gate, keyring)
+    stock = build_stock_services(
+        stores.engine,
+        now_ms,
+        stores.store.shard_of,
+        counters.take_refusals,
+        private_webhooks=settings.may_tell_private_addresses,
+    )
+    background = ApiBackground(
+        stores.servers.tailing[0],
+        stores.queries,
+        applied,
+        gate,
+        keyring,
+        beside=[stock.notices.refusals.run],
+    )
 
     async def stop() -> None:
         await background.stop()
@@ -185,7 +203,7 @@ def build_services(settings: Settings, loaded: Secrets) -> Services:
         reconciliation=Reconciler(stores.store, stores.queries, stores.proof),
         counters=counters,
         rebuild=OnDemandRebuild(stores.store, gate, stores.proof),
-        stock=build_stock_services(stores.engine, now_ms, stores.store.shard_of),
+        stock=stock,
         start=background.start,
         stop=stop,
     )
@@ -220,8 +238,20 @@ async def run_writer(settings: Settings) -> None:
     ]
     sweeper = Sweeper(stores.store, settings.sweep_interval_ms)
     watch = Watch(stores.store, stores.queries, stores.proof)
+    notices = notices_beside_the_writer(
+        stores.engine,
+        now_ms,
+        own_name(),
+        private_webhooks=settings.may_tell_private_addresses,
+    )
     process = WriterProcess(
-        stores.engine, stores.servers, gate, writers, sweeper, pauser, beside=[watch.run]
+        stores.engine,
+        stores.servers,
+        gate,
+        writers,
+        sweeper,
+        pauser,
+        beside=[watch.run, *notices],
     )
     try:
         await process.run()

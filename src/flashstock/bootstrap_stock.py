@@ -4,11 +4,24 @@ and is called by ``bootstrap`` alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from flashstock.api.notice_services import NoticeServices
 from flashstock.api.stock_services import BookServices, StockServices
+from flashstock.campaigns.prices import pools_of
+from flashstock.notices.courier import Courier
+from flashstock.notices.hints import Hints
+from flashstock.notices.sender import HttpSender
+from flashstock.notices.warnings import Warnings
+from flashstock.notices.watcher import Watcher
+from flashstock.notices.webhooks import Webhooks
+from flashstock.statistics.folder import Folder
+from flashstock.statistics.queries import Statistics
+from flashstock.statistics.refusals import RefusalRecorder
 from flashstock.stockbook.balances import Balances
 from flashstock.stockbook.catalogue import Catalogue
 from flashstock.stockbook.identity import Identity
@@ -19,18 +32,33 @@ from flashstock.stockbook.purchases import Purchases
 from flashstock.stockbook.stocktakes import Stocktakes
 from flashstock.stockbook.transfers import Transfers
 
+Background = Callable[[], Coroutine[Any, Any, None]]
+TakeRefusals = Callable[[], Mapping[tuple[str, str], int]]
+
 
 def build_stock_services(
-    engine: AsyncEngine, clock: Callable[[], int], shard_of: Callable[[str], int]
+    engine: AsyncEngine,
+    clock: Callable[[], int],
+    shard_of: Callable[[str], int],
+    take_refusals: TakeRefusals = dict,
+    *,
+    private_webhooks: bool = False,
 ) -> StockServices:
     """Everything one API process does with the stock book.
 
     Args:
         clock: ms since the epoch.
         shard_of: the shard a pool lives in.
+        take_refusals: what this process has refused since it was asked before.
+        private_webhooks: whether webhooks may go to private addresses.
     """
     flights = PoolFlights(engine, shard_of, clock)
-    return StockServices(engine=engine, clock=clock, book=build_book(engine, clock, flights))
+    return StockServices(
+        engine=engine,
+        clock=clock,
+        book=build_book(engine, clock, flights),
+        notices=build_notices(engine, clock, take_refusals, private_webhooks=private_webhooks),
+    )
 
 
 def build_book(engine: AsyncEngine, clock: Callable[[], int], flights: PoolFlights) -> BookServices:
@@ -45,3 +73,34 @@ def build_book(engine: AsyncEngine, clock: Callable[[], int], flights: PoolFligh
         lots=Lots(engine, clock),
         identity=Identity(engine, flights, clock),
     )
+
+
+def build_notices(
+    engine: AsyncEngine,
+    clock: Callable[[], int],
+    take_refusals: TakeRefusals,
+    *,
+    private_webhooks: bool,
+) -> NoticeServices:
+    """Webhooks, warnings, hints and statistics."""
+    statistics = Statistics(engine)
+    return NoticeServices(
+        webhooks=Webhooks(engine, clock, private_allowed=private_webhooks),
+        warnings=Warnings(engine),
+        hints=Hints(engine, clock, statistics.sold_by_pool),
+        statistics=statistics,
+        refusals=RefusalRecorder(engine, take_refusals, clock),
+        campaign_pools=partial(pools_of, engine),
+    )
+
+
+def notices_beside_the_writer(
+    engine: AsyncEngine, clock: Callable[[], int], owner: str, *, private_webhooks: bool
+) -> list[Background]:
+    """What tells, watches and counts, until it is cancelled.
+
+    Args:
+        owner: a name that no other process has.
+    """
+    courier = Courier(engine, HttpSender(private_allowed=private_webhooks), owner, clock)
+    return [courier.run, Watcher(engine, clock).run, Folder(engine).run]

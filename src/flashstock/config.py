@@ -101,6 +101,8 @@ class Settings(BaseSettings):
     shard_count: int = Field(default=1, ge=1, le=SHARD_COUNT_MAX)
     admin_key: SecretStr | None = None
     receipt_keys: SecretStr | None = None
+    webhooks_private: bool = False
+    """Whether webhooks may go to private addresses, and without TLS."""
     retention_hours: int = Field(default=24, ge=1, le=24 * 366)
 
     lane_batch_max: int = Field(default=128, ge=1, le=1_000)
@@ -207,6 +209,11 @@ class Settings(BaseSettings):
     def may_run_open(self) -> bool:
         """Whether requests need no key as long as none is stored: embedded, loopback, no admin."""
         return self.embedded and self.loopback and self.admin_key is None
+
+    @property
+    def may_tell_private_addresses(self) -> bool:
+        """Whether webhooks may: where it is set, or where nobody else can ask for one anyway."""
+        return self.webhooks_private or self.may_run_open
 
     @property
     def ledger_url(self) -> str:

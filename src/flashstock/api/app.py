@@ -24,8 +24,11 @@ from flashstock.api.routes import (
     pools,
     purchases,
     reservations,
+    statistics,
     stock,
     stock_counts,
+    warnings,
+    webhooks,
 )
 from flashstock.api.services import Services
 
@@ -47,6 +50,10 @@ STOCK_ROUTERS: Final[tuple[APIRouter, ...]] = (
     purchases.transfers,
     stock_counts.stocktakes,
     stock_counts.lots,
+    webhooks.watching,
+    webhooks.changing,
+    warnings.warnings,
+    statistics.statistics,
 )
 """What stands on the stock book: mounted where this process has it."""
 

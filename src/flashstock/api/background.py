@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -36,12 +36,15 @@ class ApiBackground:
         applied: AppliedTracker,
         gate: Gate,
         keyring: Keyring,
+        beside: Sequence[Callable[[], Coroutine[Any, Any, None]]] = (),
     ) -> None:
         self._tailing = tailing
         self._queries = queries
         self._applied = applied
         self._gate = gate
         self._keyring = keyring
+        self._beside = beside
+        """What else runs here, until the end, and may be cut off anywhere."""
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -50,6 +53,8 @@ class ApiBackground:
         self._run(_forever(self._follow, RETRY_DELAY_S))
         self._run(_forever(self._poll_cursors, CURSOR_POLL_S))
         self._run(_forever(self._refresh_keys, REFRESH_INTERVAL_SECONDS))
+        for run in self._beside:
+            self._run(run())
 
     async def stop(self) -> None:
         """Cancel every task and wait for it."""

@@ -10,6 +10,9 @@ from flashstock.hotpath.scripts import Verdict
 BATCH_SIZE_BOUNDS: Final = (1, 2, 4, 8, 16, 32, 64, 128)
 SCRIPT_SECONDS_BOUNDS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 
+POOLS_COUNTED_MAX: Final = 10_000
+"""Pools and reasons that are counted between two flushes; what is not there has no pool at all."""
+
 
 class Buckets:
     """A histogram: how many observations were at most each bound, and their sum."""
@@ -44,13 +47,14 @@ class Buckets:
 class HotCounters:
     """What one API process has done since it started. Used by one event loop only."""
 
-    __slots__ = ("answers", "batch_sizes", "script_seconds", "verdicts")
+    __slots__ = ("_refusals", "answers", "batch_sizes", "script_seconds", "verdicts")
 
     def __init__(self) -> None:
         self.answers: Counter[tuple[str, str, int, str]] = Counter()
         """(method, route, status, problem code or empty) → answers."""
         self.verdicts = [0] * len(Verdict)
         """By ``Verdict``: what became of each reservation asked for, alone or in a batch."""
+        self._refusals: dict[tuple[str, int], int] = {}
         self.batch_sizes = Buckets(BATCH_SIZE_BOUNDS)
         self.script_seconds = Buckets(SCRIPT_SECONDS_BOUNDS)
 
@@ -62,3 +66,19 @@ class HotCounters:
         """One call of the reserve script decided ``size`` requests in ``seconds``."""
         self.batch_sizes.observe(size)
         self.script_seconds.observe(seconds)
+
+    def refused(self, pool: str, verdict: int) -> None:
+        """One reservation was refused; at most ``POOLS_COUNTED_MAX`` pools and reasons are told."""
+        key = (pool, verdict)
+        refusals = self._refusals
+        if key in refusals:
+            refusals[key] += 1
+        elif len(refusals) < POOLS_COUNTED_MAX and verdict != Verdict.UNKNOWN_POOL:
+            refusals[key] = 1
+
+    def take_refusals(self) -> dict[tuple[str, str], int]:
+        """(pool, reason) → refusals since it was asked before."""
+        taken, self._refusals = self._refusals, {}
+        return {
+            (pool, Verdict(verdict).name.lower()): count for (pool, verdict), count in taken.items()
+        }

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from flashstock.api.notice_services import NoticeServices
 from flashstock.stockbook.balances import Balances
 from flashstock.stockbook.catalogue import Catalogue
 from flashstock.stockbook.identity import Identity
@@ -37,3 +38,4 @@ class StockServices:
     engine: Any
     clock: Callable[[], int]
     book: BookServices
+    notices: NoticeServices
