@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from flashstock.campaigns.balances import PresaleBalances
 from flashstock.campaigns.bundles import Bundles
 from flashstock.campaigns.closing import CampaignClosing
 from flashstock.campaigns.course import CampaignCourse
+from flashstock.campaigns.gifts import GiftGiver, GiftViews
 from flashstock.campaigns.life import CampaignLife
 from flashstock.campaigns.terms import Item, Terms
 from flashstock.campaigns.views import CampaignViews, ShownCampaign
@@ -37,6 +39,9 @@ class Office:
         self.closing = CampaignClosing(site.engine, self.clock)
         self.views = CampaignViews(site.engine, self.clock)
         self.bundles = Bundles(site.engine, self.clock)
+        self.giver = GiftGiver(site.engine, site.node.stores.store, self.clock)
+        self.gifts = GiftViews(site.engine)
+        self.balances = PresaleBalances(site.engine, self.views, self.clock)
         self._count = 0
 
     async def goods(self, sku: str, **where: int) -> None:
@@ -70,6 +75,12 @@ class Office:
 
     async def show(self, code: str) -> ShownCampaign:
         return await self.views.show(code)
+
+    async def given(self) -> None:
+        """Every gift that is due is decided."""
+        await self.site.node.is_applied()
+        while await self.giver.round():
+            await self.site.node.is_applied()
 
     async def settled(self) -> None:
         """Whatever time brings about has been brought about."""

@@ -15,19 +15,27 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flashstock.campaigns.bundles import needs_of
+from flashstock.campaigns.gift_watch import watch_payments
 from flashstock.campaigns.records import change_item
 from flashstock.campaigns.tables import campaign_items, campaign_revisions
-from flashstock.campaigns.terms import Campaign, Item, Revision, Terms, gift_pool_of, pool_of
+from flashstock.campaigns.terms import (
+    GIFTS_ONLY,
+    Campaign,
+    Item,
+    Revision,
+    Terms,
+    gift_pool_of,
+    pool_of,
+)
 from flashstock.errors import CampaignItemFixed, InsufficientStock
 from flashstock.ledger.tables import pools
 from flashstock.model.events import encode_rules
-from flashstock.model.rules import PoolRules, Wave
+from flashstock.model.rules import HOLD_SECONDS_MAX, PoolRules, Wave
 from flashstock.model.states import PoolState
 from flashstock.stockbook import pool_transfers
 from flashstock.stockbook.pool_transfers import Wish
 
-GIFTS_ONLY: Final = "=gifts"
-"""A channel that no caller can name: the pools of gifts sell through it alone."""
+GIFT_HOLD_MS: Final = HOLD_SECONDS_MAX * 1_000
 _OF_THE_POOL_ITSELF: Final = ("sku", "state")
 
 
@@ -167,12 +175,14 @@ class Effect:
             await self._wind_down(gift_pool_of(self._code, item.number, gift.tier), virtual=False)
 
     async def _change_gifts(self, old: Item | None, new: Item) -> None:
+        if new.gifts:
+            await watch_payments(self._connection, self._pool(new))
         before = {gift.tier: gift for gift in old.gifts} if old else {}
         for gift in new.gifts:
             pool = gift_pool_of(self._code, new.number, gift.tier)
             earlier = before.pop(gift.tier, None)
             if earlier is None:
-                rules = encode_rules(PoolRules(gift.sku, channels=GIFTS_ONLY))
+                rules = encode_rules(PoolRules(gift.sku, hold_ms=GIFT_HOLD_MS, channels=GIFTS_ONLY))
                 await self._create(pool, rules)
                 await self._allocate(
                     Wish(pool, gift.quantity, {gift.sku: 1}, self._new.terms.places)

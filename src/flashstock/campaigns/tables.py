@@ -141,22 +141,25 @@ campaign_gifts: Final = Table(
     Column("pool", identifier(), nullable=False),
     Column("sku", identifier(), nullable=False),
     Column("buyer", identifier(), nullable=False),
+    Column("paid_seq", BigInteger, nullable=False),
     Column("gift_order_no", Text),
     Column("decided_at_ms", BigInteger, nullable=False),
     Index("ix_campaign_gifts_code", "code", "order_no"),
     Index(
         "ix_campaign_gifts_open",
-        "order_no",
+        "paid_seq",
         postgresql_where=text("state IN ('deciding', 'held')"),
         sqlite_where=text("state IN ('deciding', 'held')"),
     ),
 )
-"""One row for each paid order of an item with gifts: which one it gets, or that none is left."""
+"""One row for each paid order of an item with gifts: which one it gets, or that none is left.
+``paid_seq`` is the number of the payment's event: whoever paid first is served first."""
 
 campaign_gift_cursors: Final = Table(
     "campaign_gift_cursors",
     metadata,
     Column("shard", Integer, primary_key=True, autoincrement=False),
+    Column("generation", BigInteger, nullable=False),
     Column("seq", BigInteger, nullable=False),
 )
 """Up to which event of a shard's journal the paid orders were looked at."""

@@ -21,6 +21,10 @@ PLACES_MAX: Final = 50
 COMPONENTS_MAX: Final = 20
 
 
+GIFTS_ONLY: Final = "=gifts"
+"""A channel that no caller can name: the pools of gifts sell through it alone."""
+
+
 class Status(StrEnum):
     """What is written down of a campaign; time decides the rest (``State``)."""
 

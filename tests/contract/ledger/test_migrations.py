@@ -18,10 +18,17 @@ from flashstock.campaigns import tables as campaign_tables
 from flashstock.channels import tables as channel_tables
 from flashstock.dispatch import tables as dispatch_tables
 from flashstock.ledger import migrate, tables
-from flashstock.ledger.engine import create_engine, reading, writing
+from flashstock.ledger.engine import (
+    LONG_OPERATION_TIMEOUT_MS,
+    create_engine,
+    reading,
+    writing,
+)
 from flashstock.ledger.migrate import upgrade
 from flashstock.ledger.queries import Queries
-from flashstock.ledger.stored import StoredRefund
+from flashstock.ledger.stored import StoredPool, StoredRefund
+from flashstock.model.rules import PoolCounters, PoolRules
+from flashstock.model.states import DeductMode, PoolState, ReservationState
 from flashstock.notices import tables as notice_tables
 from flashstock.statistics import tables as statistics_tables
 from flashstock.stockbook import tables as stock_tables
@@ -75,12 +82,19 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
+def _older(connection: Connection, revision: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(migrate._MIGRATIONS))
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
+
+
 def _differences(connection: Connection) -> Any:
     return compare_metadata(MigrationContext.configure(connection), tables.metadata)
 
 
 async def test_the_migrated_schema_is_that_of_the_tables(database_url: str, empty: AsyncEngine):
-    async with writing(empty) as connection:
+    async with writing(empty, LONG_OPERATION_TIMEOUT_MS) as connection:
         await connection.run_sync(tables.metadata.create_all)
         wanted = await connection.run_sync(_schema)
         await connection.run_sync(tables.metadata.drop_all)
@@ -102,15 +116,9 @@ async def test_upgrading_again_keeps_what_is_there(database_url: str, empty: Asy
 
 
 async def test_refunds_of_an_older_schema_are_kept(database_url: str, empty: AsyncEngine):
-    def older(connection: Connection) -> None:
-        config = Config()
-        config.set_main_option("script_location", str(migrate._MIGRATIONS))
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
-
     columns = "id, shard, reservation_id, pool, buyer, quantity, payment_ref, recorded_at_ms"
     async with writing(empty) as connection:
-        await connection.run_sync(older)
+        await connection.run_sync(_older, "0001")
         await connection.exec_driver_sql(
             f"INSERT INTO refunds ({columns}, settled_at_ms)"
             " VALUES (7, 0, 'p~1', 'p', 'ann', 2, 'pay-1', 5, NULL),"
@@ -124,6 +132,33 @@ async def test_refunds_of_an_older_schema_are_kept(database_url: str, empty: Asy
     ]
     assert (kept[0].settled_by, kept[0].settled_reference) == (None, None)
     assert await Queries(empty).settle_refund(7, "transfer-1", "ops-key")
+
+
+async def test_pools_of_an_older_schema_keep_what_they_say(database_url: str, empty: AsyncEngine):
+    """A database at 0004 in use: everything stays, and the newer rules say nothing."""
+    rules = PoolRules("sku-1", PoolState.PAUSED, per_buyer_limit=2, starts_at_ms=5, hold_ms=60_000)
+    values = "0, 'sku-1', 'paused', 10, 1, 2, 3, 0, 2, 60000, 5, 0, 'ledger', ''"
+    async with writing(empty) as connection:
+        await connection.run_sync(_older, "0004")
+        await connection.exec_driver_sql(
+            "INSERT INTO pools (id, shard, sku, state, total, held, sold, locked,"
+            " oversell_allowance, per_buyer_limit, hold_ms, starts_at_ms, ends_at_ms, durability,"
+            f" waves, created_at_ms, updated_at_ms) VALUES ('p', {values}, 7, 8)"
+        )
+        await connection.exec_driver_sql(
+            "INSERT INTO reservations (id, shard, pool, buyer, quantity, cart, state, deadline_ms,"
+            " created_at_ms, updated_at_ms, generation, seq, order_index, returned)"
+            " VALUES ('p~1', 0, 'p', 'ann', 1, '', 'held', 99, 7, 7, 1, 2, 0, 0)"
+        )
+    await upgrade(database_url)
+    queries = Queries(empty)
+    stored = await queries.pool("p")
+    assert stored == StoredPool("p", 0, rules, PoolCounters(10, 4, 1, 2, 3), 0, 7, 8)
+    assert (stored.rules.audience, stored.rules.channels) == ("", "")
+    assert stored.rules.deduct is DeductMode.HOLD
+    held = await queries.reservation("p~1")
+    assert held is not None
+    assert (held.state, held.deadline_ms) == (ReservationState.HELD, 99)
 
 
 async def test_many_may_upgrade_at_once(database_url: str, empty: AsyncEngine):

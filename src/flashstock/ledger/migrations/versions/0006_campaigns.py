@@ -85,6 +85,7 @@ def _create_campaign_gift_cursors() -> None:
     op.create_table(
         "campaign_gift_cursors",
         sa.Column("shard", sa.Integer, autoincrement=False, nullable=False),
+        sa.Column("generation", sa.BigInteger, nullable=False),
         sa.Column("seq", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("shard", name=op.f("pk_campaign_gift_cursors")),
     )
@@ -101,6 +102,7 @@ def _create_campaign_gifts() -> None:
         sa.Column("pool", _identifier(), nullable=False),
         sa.Column("sku", _identifier(), nullable=False),
         sa.Column("buyer", _identifier(), nullable=False),
+        sa.Column("paid_seq", sa.BigInteger, nullable=False),
         sa.Column("gift_order_no", sa.Text, nullable=True),
         sa.Column("decided_at_ms", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("order_no", name=op.f("pk_campaign_gifts")),
@@ -109,7 +111,7 @@ def _create_campaign_gifts() -> None:
     op.create_index(
         "ix_campaign_gifts_open",
         "campaign_gifts",
-        ["order_no"],
+        ["paid_seq"],
         unique=False,
         postgresql_where=sa.text("state IN ('deciding', 'held')"),
         sqlite_where=sa.text("state IN ('deciding', 'held')"),
