@@ -68,7 +68,12 @@ class Sale:
         """The longest time without an answer is measured, and asserted nowhere."""
         answers = sorted(at for at in self.traffic.answers if at >= since)
         gap = max(later - earlier for earlier, later in pairwise([since, *answers]))
-        logger.info("%s: nobody was answered for %.2f s", what, gap)
+        logger.info(
+            "%s: nobody was answered for %.2f s; holds again in every shard after %.2f s",
+            what,
+            gap,
+            now() - since,
+        )
 
     async def settle(self) -> Books:
         """Every question has its answer, the log is applied, and nobody knows of a difference."""
