@@ -9,7 +9,7 @@ WHY   the script that sells reads the rules in the same step, so a change has an
 --#include shard
 
 local RULES = { 'sku', 'state', 'per_buyer_limit', 'hold_ms', 'starts_at_ms', 'ends_at_ms',
-  'durability', 'waves' }
+  'durability', 'waves', 'audience', 'channels', 'deduct' }
 local pool_id, create = ARGV[1], ARGV[2] == 'create'
 local state = call('HGET', KEYS[3], 'state')
 local function answer(status)
@@ -25,7 +25,7 @@ end
 
 local changed = create
 for index = 6, #ARGV, 2 do
-  changed = changed or call('HGET', KEYS[3], ARGV[index]) ~= ARGV[index + 1]
+  changed = changed or (call('HGET', KEYS[3], ARGV[index]) or '') ~= ARGV[index + 1]
 end
 if not changed then
   return answer(3)
@@ -40,7 +40,7 @@ local values = call('HMGET', KEYS[3], unpack(RULES))
 local fields = { create and 1 or 0, ARGV[3], ARGV[4] }
 for index, name in ipairs(RULES) do
   fields[#fields + 1] = name
-  fields[#fields + 1] = values[index]
+  fields[#fields + 1] = values[index] or '' -- a pool may be older than the rule
 end
 if ARGV[5] ~= '' then
   fields[#fields + 1] = 'reason'

@@ -3,13 +3,15 @@
 KEYS  1 shard_meta   2 shard_log   3 pool   4 reservations   5 deadlines   6 buyers   7 retired
       8 due
 ARGV  1 pool_id   2 units_wanted (by the whole batch)   3… all digests, then all buyers, then all
-      quantities: three columns of the same length, at most 128
+      quantities: three columns of the same length, at most 128; where anything is attested, one
+      more: a line for each item (include/eligibility.lua)
 RETURNS {status, now_ms, available, grants, seq, first_seq, deadline_ms, fast, next_wave_ms,
-      starts_at_ms, per_buyer_limit, verdicts, record…}: `verdicts` is one digit an item, and a
-      packed record follows for each REPLAYED one
+      starts_at_ms, per_buyer_limit, audience_and_channels, verdicts, record…}: `verdicts` is one
+      digit an item, and a packed record follows for each REPLAYED one; audience and channels stand
+      there (a tab between) where they refused one
       0 OK   -1 FENCED   -2 UNKNOWN_POOL
 VERDICTS  0 HELD   1 REPLAYED   2 MISMATCH   3 SOLD_OUT   4 BUYER_LIMIT   5 NOT_STARTED   6 ENDED
-      7 PAUSED
+      7 PAUSED   9 NOT_ELIGIBLE
 WHY   counters, records, limits and the event change together or not at all, and whatever can
       be paid once for the batch is: one call of each command, one log entry, one deadline. ]]
 --#include shard
@@ -17,11 +19,12 @@ WHY   counters, records, limits and the event change together or not at all, and
 --#include buyers
 --#include expiry
 --#include waves
+--#include eligibility
 
 local pool_id = ARGV[1]
-local count = (#ARGV - 2) / 3
+local count = math.floor((#ARGV - 2) / 3)
 local pool = call('HMGET', KEYS[3], 'state', 'available', 'held', 'per_buyer_limit', 'hold_ms',
-  'starts_at_ms', 'ends_at_ms', 'durability', 'waves', 'locked', 'grants')
+  'starts_at_ms', 'ends_at_ms', 'durability', 'waves', 'locked', 'grants', 'audience', 'channels')
 if not pool[1] then
   return { -2 }
 end
@@ -52,6 +55,13 @@ elseif now < starts_at_ms then
   refusal = 5
 end
 
+local lets_in, attested, unmet = doorkeeper(pool[12], pool[13]), {}, ''
+if lets_in and #ARGV > 2 + 3 * count then
+  for line in string.gmatch(ARGV[#ARGV] .. '\n', '([^\n]*)\n') do
+    attested[#attested + 1] = line
+  end
+end
+
 local deadline_ms = now + tonumber(pool[5])
 local first_seq = seq + 1
 local head = 'h' .. string.format('%013.0f', deadline_ms) .. '\t' .. GENERATION .. '\t'
@@ -76,6 +86,9 @@ for index = 1, count do
     end
   elseif refusal then
     verdicts[index] = refusal
+  elseif lets_in and not lets_in(attested[index] or '') then
+    verdicts[index] = 9
+    unmet = (pool[12] or '') .. '\t' .. (pool[13] or '')
   else
     local quantity = tonumber(quantity_text)
     local total = (totals[buyer] or tonumber(taken[index] or 0)) + quantity
@@ -114,4 +127,4 @@ if seq > seq_before then
   close_shard()
 end
 return { 0, now, available, grants, seq, first_seq, deadline_ms, pool[8] == 'fast' and 1 or 0,
-  next_wave_ms, starts_at_ms, limit, table.concat(verdicts), unpack(replays) }
+  next_wave_ms, starts_at_ms, limit, unmet, table.concat(verdicts), unpack(replays) }

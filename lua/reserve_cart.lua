@@ -3,21 +3,25 @@
 KEYS  1 shard_meta   2 shard_log   3 reservations   4 due
       and for each line   pool   deadlines   buyers   retired
 ARGV  1 cart   2 buyer   and for each line   pool_id   digest   quantity; a pool that comes twice is
-      refused, so whoever asks adds its lines up
+      refused, so whoever asks adds its lines up; where anything is attested, that at the end
+      (include/eligibility.lua)
 RETURNS {status, now_ms, seq, first_seq, verdicts, available…, record…}: one digit, one number and
-      one packed record ('' where there is none) a line; nothing is held unless all lines may be
+      one packed record a line ('' where there is none; audience and channels with a tab between
+      where they refused it); nothing is held unless all lines may be
       0 HELD   1 REFUSED   -1 FENCED
 VERDICTS  0 HELD   1 REPLAYED   2 MISMATCH   3 SOLD_OUT   4 BUYER_LIMIT   5 NOT_STARTED   6 ENDED
-      7 PAUSED   8 UNKNOWN_POOL
+      7 PAUSED   8 UNKNOWN_POOL   9 NOT_ELIGIBLE
 WHY   a cart that lacks one line must not keep units from others, not even for a moment. ]]
 --#include shard
 --#include record
 --#include buyers
 --#include expiry
 --#include waves
+--#include eligibility
 
 local cart, buyer = ARGV[1], ARGV[2]
-local count = (#ARGV - 2) / 3
+local count = math.floor((#ARGV - 2) / 3)
+local attests = #ARGV > 2 + 3 * count and ARGV[#ARGV] or ''
 local verdicts, available, records, lines = {}, {}, {}, {}
 local pools_seen, digests_seen = {}, {}
 local wanted = {} -- by where the buyers' units are counted: pools of a group share that
@@ -32,6 +36,10 @@ local function verdict_of(line, pool)
     return 7
   elseif now < tonumber(pool[5]) then
     return 5
+  end
+  local lets_in = doorkeeper(pool[10], pool[11])
+  if lets_in and not lets_in(attests) then
+    return 9
   end
   local taken = wanted[line.buyers] or tonumber(call('HGET', line.buyers, buyer) or 0)
   wanted[line.buyers] = taken + line.quantity
@@ -67,7 +75,7 @@ for index = 1, count do
     quantity = tonumber(ARGV[argument + 2]), available = 0 }
   line.tail = text(line.quantity) .. '\t' .. line.pool_id .. '\t' .. buyer .. '\t' .. cart
   local pool = call('HMGET', line.pool, 'state', 'available', 'per_buyer_limit', 'hold_ms',
-    'starts_at_ms', 'ends_at_ms', 'grants', 'waves', 'locked')
+    'starts_at_ms', 'ends_at_ms', 'grants', 'waves', 'locked', 'audience', 'channels')
   local known = call('HGET', KEYS[3], line.digest)
   local verdict = 0
   if pools_seen[line.pool_id] or digests_seen[line.digest] then
@@ -89,6 +97,9 @@ end
 for index, line in ipairs(lines) do
   verdicts[index] = line.rules and verdict_of(line, line.rules) or verdicts[index]
   refused = refused or verdicts[index] > 1
+  if verdicts[index] == 9 then
+    records[index] = (line.rules[10] or '') .. '\t' .. (line.rules[11] or '')
+  end
 end
 
 local first_seq = seq + 1

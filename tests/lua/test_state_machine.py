@@ -25,12 +25,13 @@ from hypothesis.stateful import (
 )
 
 from flashstock.hotpath.scripts import Verdict
+from flashstock.model.eligibility import Attests
 from flashstock.model.events import encode_waves
 from flashstock.model.ids import ReservationId
 from flashstock.model.records import unpack_record
 from flashstock.model.rules import Wave
 from flashstock.model.states import PoolState, ReservationState
-from tests.reference.asking import HOLD_MS, Store, create, key, reserve
+from tests.reference.asking import HOLD_MS, Store, create, key
 from tests.reference.invariants import check
 from tests.reference.subjects import RETENTION_MS, START_MS, InMemory, OnServer
 
@@ -39,23 +40,43 @@ POOLS = ("p", "q", "w", "g:1", "g:2")
 LIMITS = {"p": 3, "q": 0, "w": 2, "g:1": 3, "g:2": 3}
 GROUPED = ("g:1", "g:2")
 """Two pools that count their limit together."""
+ATTESTED = (
+    (False, False, 0, "app"),
+    (True, False, 4, "app"),
+    (True, True, 5, "web"),
+    (False, True, 9, ""),
+)
+DOORS = {
+    "new buyers": {"audience": "new"},
+    "named buyers": {"audience": "named"},
+    "level": {"audience": "level:5"},
+    "app only": {"channels": "app"},
+    "web and mini": {"channels": "web,mini"},
+    "everyone": {"audience": "", "channels": ""},
+}
 FIRST_CART_KEY = 10_000
 """Keys from here on are lines of carts: two for each cart."""
 
 pools = st.sampled_from(POOLS)
 choices = st.integers(0, 999)
 """Which of the reservations there are; one in twenty times one that there is not."""
+attested = st.sampled_from(
+    ["", "", *(Attests(*said).packed() for said in ATTESTED)],
+)
 requests = st.tuples(
     st.sampled_from([None] * 8 + [0, 1]),
     st.sampled_from("abcde"),
     st.sampled_from([1, 1, 2, 3]),
+    attested,
 )
-"""Key (``None``: a new one), buyer, quantity."""
+"""Key (``None``: a new one), buyer, quantity, what is attested."""
 payments = st.sampled_from([None] * 6 + ["pay0", "pay1"])
 """``None``: a new payment."""
 commands = st.sampled_from([None] * 6 + ["command 0", "command 1"])
 """``None``: a new command."""
-rules = st.sampled_from(["pause", "resume", "resume", "resume", "raise limit", "wave", "close"])
+rules = st.sampled_from(
+    ["pause", "resume", "resume", "resume", "raise limit", "wave", "close", *DOORS, "everyone"]
+)
 moments = st.sampled_from([1, 999, HOLD_MS // 2, HOLD_MS, 2 * HOLD_MS, RETENTION_MS])
 
 Answer = TypeVar("Answer")
@@ -143,20 +164,22 @@ class ShardMachine(RuleBasedStateMachine):
         )
 
     @rule(pool=pools, batch=st.lists(requests, min_size=1, max_size=8))
-    def reserve(self, pool: str, batch: list[tuple[int | None, str, int]]) -> None:
-        numbered = [
-            (self.new() if number is None else number, buyer, quantity)
-            for number, buyer, quantity in batch
-        ]
+    def reserve(self, pool: str, batch: list[tuple[int | None, str, int, str]]) -> None:
+        numbered = [(self.new() if item[0] is None else item[0], *item[1:]) for item in batch]
         asked = [item for item in numbered if self.usable(item[0])]
         if asked:
-            reply = self.both(lambda store: reserve(store, pool, *asked))
-            for (number, _, _), digit in zip(asked, reply.verdicts, strict=True):
+            numbers, buyers, quantities, said = (
+                list(column) for column in zip(*asked, strict=True)
+            )
+            columns = [key(n) for n in numbers], buyers, [str(units) for units in quantities]
+            attests = said if any(said) else None
+            reply = self.both(lambda store: store.reserve(pool, sum(quantities), *columns, attests))
+            for number, digit in zip(numbers, reply.verdicts, strict=True):
                 if digit == ord("0"):
                     self.granted.add(number)
 
     @rule(pool=pools, batch=st.lists(requests, min_size=3, max_size=8))
-    def reserve_many(self, pool: str, batch: list[tuple[int | None, str, int]]) -> None:
+    def reserve_many(self, pool: str, batch: list[tuple[int | None, str, int, str]]) -> None:
         """Again, so that there is more to do something with."""
         self.reserve(pool, batch)
 
@@ -169,8 +192,11 @@ class ShardMachine(RuleBasedStateMachine):
             max_size=2,
             unique_by=lambda line: line[0],
         ),
+        attests=attested,
     )
-    def reserve_cart(self, cart: int | None, buyer: str, lines: list[tuple[str, int]]) -> None:
+    def reserve_cart(
+        self, cart: int | None, buyer: str, lines: list[tuple[str, int]], attests: str
+    ) -> None:
         cart = self.new() if cart is None else cart
         numbers = [FIRST_CART_KEY + 2 * cart + index for index in range(len(lines))]
         if not all(self.usable(number) for number in numbers):
@@ -179,7 +205,7 @@ class ShardMachine(RuleBasedStateMachine):
             (pool, key(number), quantity)
             for number, (pool, quantity) in zip(numbers, lines, strict=True)
         ]
-        reply = self.both(lambda store: store.reserve_cart(0, f"cart{cart}", buyer, asked))
+        reply = self.both(lambda store: store.reserve_cart(0, f"cart{cart}", buyer, asked, attests))
         for number, line in zip(numbers, reply.lines, strict=True):
             if reply.held and line.verdict is Verdict.HELD:
                 self.granted.add(number)
@@ -305,6 +331,7 @@ class ShardMachine(RuleBasedStateMachine):
             "close": {"state": PoolState.CLOSED.value},
             "raise limit": {"per_buyer_limit": str(self.limits[pool])},
             "wave": {"waves": planned},
+            **DOORS,
         }
         for name in together if what == "raise limit" else (pool,):
             self.configure(name, changes[what])

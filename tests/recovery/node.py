@@ -17,7 +17,8 @@ from flashstock.api.background import ApiBackground
 from flashstock.config import Settings
 from flashstock.hotpath import keys
 from flashstock.hotpath.applied import AppliedTracker
-from flashstock.hotpath.lanes import Lanes, Verdicted
+from flashstock.hotpath.asking import Verdicted
+from flashstock.hotpath.lanes import Lanes
 from flashstock.hotpath.log import ShardLog
 from flashstock.hotpath.scripts import Verdict
 from flashstock.ledger.migrate import upgrade

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flashstock.errors import FlashstockError
-from flashstock.hotpath.lanes import Verdicted
+from flashstock.hotpath.asking import Verdicted
 from flashstock.hotpath.scripts import Verdict
 from flashstock.model.ids import digest_of
 from flashstock.model.rules import Wave

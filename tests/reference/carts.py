@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from flashstock.hotpath.replies import CartLine, CartReply
 from flashstock.hotpath.scripts import Verdict
 from flashstock.model import events
+from flashstock.model.eligibility import unpack_attests
 from flashstock.model.ids import limit_scope
 from flashstock.model.records import ReservationRecord
 from flashstock.model.states import ReservationState
@@ -16,6 +17,7 @@ from tests.reference.pools import Pool
 from tests.reference.shard import ReferenceShard
 
 GRANTED = (Verdict.HELD, Verdict.REPLAYED)
+COUNTED = (Verdict.HELD, Verdict.SOLD_OUT, Verdict.BUYER_LIMIT)
 
 
 @dataclass
@@ -32,7 +34,12 @@ class ReferenceCarts(ReferenceShard):
     """The part of the reference that holds carts."""
 
     async def reserve_cart(
-        self, shard: int, cart: str, buyer: str, lines: Sequence[tuple[str, str, int]]
+        self,
+        shard: int,
+        cart: str,
+        buyer: str,
+        lines: Sequence[tuple[str, str, int]],
+        attests: str = "",
     ) -> CartReply:
         wanted = [
             _Line(
@@ -55,8 +62,11 @@ class ReferenceCarts(ReferenceShard):
         for line in wanted:
             if line.pool and line.verdict is None:
                 scope = limit_scope(line.record.pool)
-                line.verdict = self._verdict(line.pool, line.digest, line.record, before[scope])
-                before[scope] += line.record.quantity
+                asked = (line.pool, line.digest, line.record, unpack_attests(attests))
+                line.verdict = self._verdict(*asked, before[scope])
+                # A line that is not even let in wants nothing of the limit.
+                counts = line.verdict in COUNTED
+                before[scope] += line.record.quantity if counts else 0
         held = all(line.verdict in GRANTED for line in wanted)
         answer = tuple(self._cart_line(line, held=held) for line in wanted)
         return CartReply("1", held, self.now_ms, self.seq, answer)
@@ -70,8 +80,10 @@ class ReferenceCarts(ReferenceShard):
         assert line.verdict is not None
         if line.verdict is Verdict.REPLAYED:
             return CartLine(line.verdict, 0, self.records[line.digest])
+        refused = line.verdict is Verdict.NOT_ELIGIBLE
         if not held or line.pool is None:
-            return CartLine(line.verdict, line.available, None)
+            door = line.pool.door(seen=refused) if line.pool else ("", "")
+            return CartLine(line.verdict, line.available, None, *door)
         pool_id = line.record.pool
         deadline_ms = self.now_ms + line.pool.settings.hold_ms
         record = replace(line.record, deadline_ms=deadline_ms, seq=self.seq + 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from flashstock.model.eligibility import Attests
 from flashstock.model.events import decode_rules, decode_waves
 from flashstock.model.ids import DIGEST_LENGTH
 from flashstock.model.rules import PoolCounters, PoolRules, Wave
@@ -34,6 +35,23 @@ class Pool:
     @property
     def settings(self) -> PoolRules:
         return decode_rules(self.rules)
+
+    def door(self, *, seen: bool) -> tuple[str, str]:
+        """Audience and channels, where somebody has to be told."""
+        return (self.settings.audience, self.settings.channels) if seen else ("", "")
+
+    def lets_in(self, attests: Attests) -> bool:
+        """Is a buyer of whom this is attested one of the audience, in a channel of the pool?"""
+        rules = self.settings
+        if rules.channels and attests.channel not in rules.channels.split(","):
+            return False
+        kind, _, level = rules.audience.partition(":")
+        return {
+            "": True,
+            "new": attests.new_buyer,
+            "named": attests.named,
+            "level": attests.level >= int(level or 0),
+        }[kind]
 
     def waves_due(self, now_ms: int) -> tuple[list[Wave], list[Wave]]:
         """(due, still to come)."""

@@ -9,6 +9,7 @@ from flashstock.errors import UnknownPool
 from flashstock.hotpath.replies import PoolSnapshot, ReservationReply
 from flashstock.hotpath.scripts import Verdict
 from flashstock.model import events
+from flashstock.model.eligibility import Attests
 from flashstock.model.ids import ReservationId
 from flashstock.model.records import ReservationRecord
 from flashstock.model.states import PoolState, ReservationState
@@ -72,7 +73,12 @@ class ReferenceShard:
         return Verdict.REPLAYED if same else Verdict.MISMATCH
 
     def _verdict(
-        self, pool: Pool, digest: str, wanted: ReservationRecord, also_wanted: int = 0
+        self,
+        pool: Pool,
+        digest: str,
+        wanted: ReservationRecord,
+        attests: Attests,
+        also_wanted: int = 0,
     ) -> Verdict:
         """``also_wanted``: units that other lines of the cart want of the same limit."""
         if digest in self.records:
@@ -85,6 +91,8 @@ class ReferenceShard:
             return Verdict.PAUSED
         if self.now_ms < rules.starts_at_ms:
             return Verdict.NOT_STARTED
+        if not pool.lets_in(attests):
+            return Verdict.NOT_ELIGIBLE
         if rules.per_buyer_limit and taken > rules.per_buyer_limit:
             return Verdict.BUYER_LIMIT
         return Verdict.HELD if wanted.quantity <= pool.available else Verdict.SOLD_OUT

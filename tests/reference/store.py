@@ -28,6 +28,7 @@ from flashstock.hotpath.scripts import (
     Verdict,
 )
 from flashstock.model import events
+from flashstock.model.eligibility import unpack_attests
 from flashstock.model.ids import ReservationId, limit_scope
 from flashstock.model.records import ReservationRecord
 from flashstock.model.rules import POOL_QUANTITY_MAX
@@ -83,6 +84,7 @@ class ReferenceStore(ReferenceCarts):
         digests: Sequence[str],
         buyers: Sequence[str],
         quantities: Sequence[str],
+        attests: Sequence[str] | None = None,
     ) -> BatchReply:
         pool = self._pool(pool_id)
         next_wave_ms = self._settle(pool_id, pool, units_wanted)
@@ -90,11 +92,13 @@ class ReferenceStore(ReferenceCarts):
         replays: list[bytes] = []
         holds: list[events.Hold] = []
         first_seq, deadline_ms = self.seq + 1, self.now_ms + pool.settings.hold_ms
-        for digest, buyer, quantity in zip(digests, buyers, map(int, quantities), strict=True):
+        said = [unpack_attests(packed) for packed in attests or [""] * len(digests)]
+        columns = zip(digests, buyers, map(int, quantities), said, strict=True)
+        for digest, buyer, quantity, attested in columns:
             record = ReservationRecord(
                 ReservationState.HELD, deadline_ms, 1, first_seq, quantity, pool_id, buyer
             )
-            verdict = self._verdict(pool, digest, record)
+            verdict = self._verdict(pool, digest, record, attested)
             verdicts.append(verdict)
             if verdict is Verdict.HELD:
                 self._hold(pool, digest, record)
@@ -119,6 +123,7 @@ class ReferenceStore(ReferenceCarts):
             pool.settings.per_buyer_limit,
             "".join(str(int(verdict)) for verdict in verdicts).encode(),
             replays,
+            *pool.door(seen=Verdict.NOT_ELIGIBLE in verdicts),
         )
 
     async def confirm(self, target: ReservationId, payment_ref: str) -> ReservationReply:

@@ -9,14 +9,17 @@ from flashstock.errors import (
     BuyerLimit,
     FlashstockError,
     IdempotencyMismatch,
+    NotEligible,
     NotStarted,
     SoldOut,
     UnknownPool,
 )
 from flashstock.hotpath.replies import BatchReply
 from flashstock.hotpath.scripts import Verdict
+from flashstock.model.eligibility import unpack_attests
 from flashstock.model.receipts import ReceiptSigner
 from flashstock.service.carts import VERDICT_REFUSALS, CartAnswer
+from flashstock.service.eligibility import not_eligible
 from flashstock.service.views import PoolView, ReservationView
 
 
@@ -77,6 +80,9 @@ def pool_body(view: PoolView) -> dict[str, Any]:
         "waves": [
             {"at": format_time(wave.at_ms), "quantity": wave.quantity} for wave in rules.waves
         ],
+        "audience": rules.audience or None,
+        "channels": rules.channels.split(",") if rules.channels else [],
+        "deduct": rules.deduct.value,
     }
 
 
@@ -89,13 +95,14 @@ def cart_body(answer: CartAnswer, signer: ReceiptSigner) -> dict[str, Any]:
     }
 
 
-def refusal_of(verdict: int, pool: str, batch: BatchReply) -> FlashstockError:
+def refusal_of(verdict: int, pool: str, batch: BatchReply, attests: str = "") -> FlashstockError:
     """What to tell the sender of an item that was refused: with what a shop's page needs.
 
     Args:
         verdict: any ``Verdict`` but HELD and REPLAYED.
         pool: the pool that was asked for.
         batch: the reply that the verdict came in.
+        attests: what was attested of the item, packed.
     """
     kind = VERDICT_REFUSALS[Verdict(verdict)]
     if kind is SoldOut:
@@ -116,6 +123,9 @@ def refusal_of(verdict: int, pool: str, batch: BatchReply) -> FlashstockError:
             starts_at=format_time(batch.starts_at_ms),
             retry_after_ms=max(0, batch.starts_at_ms - batch.now_ms),
         )
+    if kind is NotEligible:
+        found = unpack_attests(attests)
+        return not_eligible(pool, batch.available, batch.audience, batch.channels, found)
     if kind is UnknownPool:
         return UnknownPool(f"there is no pool {pool!r}", pool=pool)
     if kind is IdempotencyMismatch:

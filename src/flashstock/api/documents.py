@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from flashstock.api.auth import Role
-from flashstock.model.states import Durability, PoolState, ReservationState
+from flashstock.model.states import DeductMode, Durability, PoolState, ReservationState
 
 Time = Annotated[datetime, Field(examples=["2026-11-22T03:00:00.123Z"])]
 Units = Annotated[int, Field(ge=0)]
@@ -68,6 +68,9 @@ class PoolDocument(BaseModel):
     ends_at: Time | None
     durability: Durability
     waves: list[WaveDocument]
+    audience: str | None = Field(examples=["level:3"])
+    channels: list[str]
+    deduct: DeductMode
 
 
 class PoolPage(BaseModel):

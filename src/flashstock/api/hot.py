@@ -36,6 +36,7 @@ from flashstock.api.lean import (
 )
 from flashstock.api.problems import problem_document
 from flashstock.api.requests import (
+    attested,
     decode_batch,
     decode_cancel,
     decode_confirm,
@@ -46,6 +47,7 @@ from flashstock.api.requests import (
 from flashstock.api.services import Services
 from flashstock.api.turnstile import Turnstile
 from flashstock.errors import FlashstockError, Overloaded
+from flashstock.hotpath.asking import Asking
 from flashstock.hotpath.replies import BatchReply
 from flashstock.hotpath.scripts import Verdict
 from flashstock.model.ids import digest_of, parse_reservation_id
@@ -70,7 +72,7 @@ Answering = Callable[[Scope, Receive], Awaitable[LeanAnswer]]
 class _Single:
     """One reservation, answered by itself."""
 
-    __slots__ = ("_pool", "_respond", "_routes", "buyer", "digest", "quantity")
+    __slots__ = ("_pool", "_respond", "_routes", "attests", "buyer", "digest", "quantity")
 
     def __init__(
         self,
@@ -79,6 +81,7 @@ class _Single:
         digest: str,
         buyer: str,
         quantity: int,
+        attests: str,
         respond: Respond,
     ) -> None:
         self._routes = routes
@@ -86,6 +89,7 @@ class _Single:
         self.digest = digest
         self.buyer = buyer
         self.quantity = quantity
+        self.attests = attests
         self._respond = respond
 
     def decided(self, verdict: int, batch: BatchReply, replay: bytes | None) -> None:
@@ -94,9 +98,7 @@ class _Single:
             if verdict == _SOLD_OUT:
                 answer = routes.sold_out(pool, batch)
             else:
-                body = routes.body(
-                    pool, self.digest, self.buyer, self.quantity, verdict, batch, replay
-                )
+                body = routes.body(pool, self, verdict, batch, replay)
                 if verdict == _HELD:
                     answer = LeanAnswer(201, _HEADERS, orjson.dumps(body))
                 else:
@@ -131,10 +133,17 @@ class _Several:
 class _Item:
     """One reservation of a batch call."""
 
-    __slots__ = ("_call", "_index", "_pool", "buyer", "digest", "quantity")
+    __slots__ = ("_call", "_index", "_pool", "attests", "buyer", "digest", "quantity")
 
     def __init__(
-        self, call: _Several, index: int, pool: str, digest: str, buyer: str, quantity: int
+        self,
+        call: _Several,
+        index: int,
+        pool: str,
+        digest: str,
+        buyer: str,
+        quantity: int,
+        attests: str,
     ) -> None:
         self._call = call
         self._index = index
@@ -142,12 +151,11 @@ class _Item:
         self.digest = digest
         self.buyer = buyer
         self.quantity = quantity
+        self.attests = attests
 
     def decided(self, verdict: int, batch: BatchReply, replay: bytes | None) -> None:
         try:
-            body = self._call.routes.body(
-                self._pool, self.digest, self.buyer, self.quantity, verdict, batch, replay
-            )
+            body = self._call.routes.body(self._pool, self, verdict, batch, replay)
             item = {"status": 201 if verdict == _HELD else 200, **body}
         except Exception as failure:  # noqa: BLE001 (logged and answered: a lane must go on)
             item = problem_document(_known(failure))
@@ -244,7 +252,8 @@ class HotRoutes:
         request = decode_reserve(body)
         pool = request.pool
         digest = digest_of("reservation", principal.name, key)
-        asking = _Single(self, pool, digest, request.buyer, request.quantity, respond)
+        attests = attested(request.attests)
+        asking = _Single(self, pool, digest, request.buyer, request.quantity, attests, respond)
         self._lanes.ask(pool, asking)
 
     def _batch(self, headers: Mapping[bytes, bytes], body: bytes, respond: Respond) -> None:
@@ -255,7 +264,8 @@ class HotRoutes:
         ask = self._lanes.ask
         for index, item in enumerate(items):
             digest = digest_of("reservation", name, item.idempotency_key)
-            asking = _Item(call, index, item.pool, digest, item.buyer, item.quantity)
+            attests = attested(item.attests)
+            asking = _Item(call, index, item.pool, digest, item.buyer, item.quantity, attests)
             try:
                 ask(item.pool, asking)
             except FlashstockError as refusal:
@@ -292,9 +302,7 @@ class HotRoutes:
     def body(
         self,
         pool: str,
-        digest: str,
-        buyer: str,
-        quantity: int,
+        asking: Asking,
         verdict: int,
         batch: BatchReply,
         replay: bytes | None,
@@ -305,7 +313,9 @@ class HotRoutes:
             FlashstockError: the refusal, where the verdict is one.
         """
         self._verdicts[verdict] += 1
+        digest = asking.digest
         if verdict == _HELD:
+            buyer, quantity = asking.buyer, asking.quantity
             # What ``reservation_body`` says of a hold just granted, without building a record.
             reservation_id = f"{pool}~{digest}"
             stamp, expires_at = _shared_by_batch(
@@ -326,7 +336,7 @@ class HotRoutes:
             assert target is not None
             view = self._services.reservations.view(target, record, batch.now_ms)
             return reservation_body(view, self._services.signer)
-        raise refusal_of(verdict, pool, batch)
+        raise refusal_of(verdict, pool, batch, asking.attests)
 
     def sold_out(self, pool: str, batch: BatchReply) -> LeanAnswer:
         """The most frequent answer of a flash sale: encoded once per batch that said it."""

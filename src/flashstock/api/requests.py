@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from flashstock.api import schemas
 from flashstock.api.strict_json import invalid_json, parse_json
 from flashstock.errors import IdempotencyKeyRequired, InvalidRequest, UnsupportedMediaType
-from flashstock.model import rules
+from flashstock.model import eligibility, rules
 from flashstock.model.ids import POOL_ID_PATTERN
 
 _KEY_LENGTH_MAX: Final = rules.IDEMPOTENCY_KEY_LENGTH_MAX
@@ -94,10 +94,25 @@ _IdempotencyKey = Annotated[
 _Quantity = Annotated[int, msgspec.Meta(ge=1, le=rules.QUANTITY_MAX)]
 
 
+_Channel = Annotated[str, msgspec.Meta(pattern=_to_the_end(eligibility.CHANNEL_PATTERN))]
+
+
+class AttestsBody(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """A member that was not sent is told from one that was: see ``_quotes``."""
+
+    new_buyer: bool | msgspec.UnsetType = msgspec.UNSET
+    named: bool | msgspec.UnsetType = msgspec.UNSET
+    level: Annotated[int, msgspec.Meta(ge=0, le=eligibility.LEVEL_MAX)] | msgspec.UnsetType = (
+        msgspec.UNSET
+    )
+    channel: _Channel | msgspec.UnsetType | None = msgspec.UNSET
+
+
 class ReserveBody(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     pool: _PoolId
     buyer: _Buyer
     quantity: _Quantity
+    attests: AttestsBody | None = None
 
 
 class BatchItemBody(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -105,6 +120,7 @@ class BatchItemBody(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     pool: _PoolId
     buyer: _Buyer
     quantity: _Quantity
+    attests: AttestsBody | None = None
 
 
 class BatchBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -136,7 +152,7 @@ _RECEIPT_QUOTES: Final = 2 * (1 + 1)
 def decode_reserve(body: bytes) -> ReserveBody:
     """Read the body of ``POST /v1/reservations``. Raises ``InvalidRequest`` naming the field."""
     decoded = _decode(_reserve, body, schemas.ReservationRequest)
-    if body.count(b'"') != _RESERVE_QUOTES:
+    if body.count(b'"') != _RESERVE_QUOTES + _quotes(decoded.attests):
         parse_json(body)
     return decoded
 
@@ -144,9 +160,28 @@ def decode_reserve(body: bytes) -> ReserveBody:
 def decode_batch(body: bytes) -> BatchBody:
     """Read the body of ``POST /v1/reservations/batch``. Raises ``InvalidRequest``."""
     decoded = _decode(_batch, body, schemas.BatchRequest)
-    if body.count(b'"') != _BATCH_QUOTES + _ITEM_QUOTES * len(decoded.items):
+    excess = body.count(b'"') - _BATCH_QUOTES - _ITEM_QUOTES * len(decoded.items)
+    if excess and excess != sum(_quotes(item.attests) for item in decoded.items):
         parse_json(body)
     return decoded
+
+
+def attested(attests: AttestsBody | None) -> str:
+    """As the scripts read it (``Attests.packed``); empty where nothing is attested."""
+    if attests is None:
+        return ""
+    return eligibility.Attests(
+        attests.new_buyer is True, attests.named is True, attests.level or 0, attests.channel or ""
+    ).packed()
+
+
+def _quotes(attests: AttestsBody | None) -> int:
+    """Quotation marks of the member ``attests``: of its name, its members', and the channel's."""
+    if attests is None:
+        return 0
+    members = (attests.new_buyer, attests.named, attests.level, attests.channel)
+    named = sum(member is not msgspec.UNSET for member in members)
+    return 2 * (1 + named + isinstance(attests.channel, str))
 
 
 def decode_confirm(body: bytes) -> ConfirmBody:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 
 from flashstock.errors import FlashstockError, Overloaded
 from flashstock.hotpath.applied import AppliedTracker
+from flashstock.hotpath.asking import Asking, AskingForFuture, Outcome, Verdicted
 from flashstock.hotpath.refusals import without_refused
 from flashstock.hotpath.replies import BatchReply
 from flashstock.hotpath.scripts import Verdict
@@ -39,6 +40,7 @@ class ReserveStore(Protocol):
         digests: list[str],
         buyers: list[str],
         quantities: list[str],
+        attests: list[str] | None = None,
     ) -> BatchReply: ...
 
     async def known(
@@ -46,62 +48,8 @@ class ReserveStore(Protocol):
     ) -> tuple[int, frozenset[bytes]] | None: ...
 
 
-class Verdicted(NamedTuple):
-    """The answer to one request: its verdict, and the batch it was decided in."""
-
-    verdict: int
-    batch: BatchReply
-    replay: bytes | None
-    """The packed record, where the verdict is REPLAYED."""
-
-
 Observer = Callable[[int, float], None]
 """Told of every script call: how many requests it decided, and in how many seconds."""
-
-
-class Asking(Protocol):
-    """One request in a lane. Exactly one of the two methods is called, once; neither may raise.
-
-    Plain calls, no futures: a future would wake a task, and a task costs as much as all the rest
-    that a lane does for a request.
-    """
-
-    @property
-    def digest(self) -> str: ...
-    @property
-    def buyer(self) -> str: ...
-    @property
-    def quantity(self) -> int: ...
-
-    def decided(self, verdict: int, batch: BatchReply, replay: bytes | None) -> None:
-        """The verdict, the batch it came in, and the packed record where it is REPLAYED."""
-
-    def failed(self, failure: Exception) -> None:
-        """Nobody knows what was decided; the same key finds out."""
-
-
-Outcome = tuple[Asking, int, bytes | None]
-"""Who asked, the verdict, and the packed record where it is REPLAYED."""
-
-
-class AskingForFuture:
-    """An ``Asking`` that resolves a future, for who would rather wait."""
-
-    __slots__ = ("buyer", "digest", "future", "quantity")
-
-    def __init__(self, digest: str, buyer: str, quantity: int) -> None:
-        self.digest = digest
-        self.buyer = buyer
-        self.quantity = quantity
-        self.future: asyncio.Future[Verdicted] = asyncio.get_running_loop().create_future()
-
-    def decided(self, verdict: int, batch: BatchReply, replay: bytes | None) -> None:
-        if not self.future.done():
-            self.future.set_result(Verdicted(verdict, batch, replay))
-
-    def failed(self, failure: Exception) -> None:
-        if not self.future.done():
-            self.future.set_exception(failure)
 
 
 class Lane:
@@ -195,9 +143,11 @@ class Lane:
             # A task of its own: a client that hangs up must not cancel others' decisions.
             self._flushing = asyncio.get_running_loop().create_task(self._flush())
 
-    def submit(self, digest: str, buyer: str, quantity: int) -> asyncio.Future[Verdicted]:
+    def submit(
+        self, digest: str, buyer: str, quantity: int, attests: str = ""
+    ) -> asyncio.Future[Verdicted]:
         """``ask``, with a future for the answer."""
-        asking = AskingForFuture(digest, buyer, quantity)
+        asking = AskingForFuture(digest, buyer, quantity, attests)
         self.ask(asking)
         return asking.future
 
@@ -228,10 +178,16 @@ class Lane:
         digests = [asking.digest for asking in batch]
         buyers = [asking.buyer for asking in batch]
         quantities = [asking.quantity for asking in batch]
+        attests = [asking.attests for asking in batch]
         asked_at = self._clock()
         try:
             reply = await self._store.reserve(
-                self._pool, sum(quantities), digests, buyers, [str(q) for q in quantities]
+                self._pool,
+                sum(quantities),
+                digests,
+                buyers,
+                [str(q) for q in quantities],
+                attests if any(attests) else None,
             )
             outcomes = _outcomes(batch, reply)
         except Exception as failure:  # noqa: BLE001 (handed on: nobody waits for ever)
@@ -386,9 +342,9 @@ class Lanes:
             asking.decided(SOLD_OUT, remembered, None)
 
     def submit(
-        self, pool: str, digest: str, buyer: str, quantity: int
+        self, pool: str, digest: str, buyer: str, quantity: int, attests: str = ""
     ) -> asyncio.Future[Verdicted]:
         """``ask``, with a future for the answer."""
-        asking = AskingForFuture(digest, buyer, quantity)
+        asking = AskingForFuture(digest, buyer, quantity, attests)
         self.ask(pool, asking)
         return asking.future

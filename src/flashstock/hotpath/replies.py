@@ -8,6 +8,7 @@ from typing import Any
 
 from flashstock.hotpath.scripts import Verdict
 from flashstock.model.events import decode_rules
+from flashstock.model.ids import FIELD_SEPARATOR
 from flashstock.model.records import ReservationRecord, unpack_record
 from flashstock.model.rules import PoolCounters, PoolRules
 
@@ -35,6 +36,9 @@ class BatchReply:
     per_buyer_limit: int
     verdicts: bytes
     replays: Sequence[bytes]
+    audience: str = ""
+    """Of the pool, where it refused an item of the batch. So are ``channels``."""
+    channels: str = ""
 
 
 def batch_reply(generation: str, reply: Reply) -> BatchReply:
@@ -51,8 +55,9 @@ def batch_reply(generation: str, reply: Reply) -> BatchReply:
         reply[8],
         reply[9],
         reply[10],
-        reply[11],
-        reply[12:],
+        reply[12],
+        reply[13:],
+        *(reply[11].decode().split(FIELD_SEPARATOR) if reply[11] else ()),
     )
 
 
@@ -75,11 +80,16 @@ def reservation_reply(generation: str, reply: Reply) -> ReservationReply:
 
 @dataclass(frozen=True, slots=True)
 class CartLine:
-    """What reserve_cart says of one line. ``available`` is what the pool has left."""
+    """What reserve_cart says of one line. ``available`` is what the pool has left.
+
+    ``audience`` and ``channels`` are the pool's, where they refused it.
+    """
 
     verdict: Verdict
     available: int
     record: ReservationRecord | None
+    audience: str = ""
+    channels: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +106,16 @@ def cart_reply(generation: str, reply: Reply) -> CartReply:
     verdicts: bytes = reply[4]
     count = len(verdicts)
     lines = tuple(
-        CartLine(
-            Verdict(verdicts[index] - 48),
-            reply[5 + index],
-            unpack_record(packed.decode()) if (packed := reply[5 + count + index]) else None,
-        )
+        _cart_line(Verdict(verdicts[index] - 48), reply[5 + index], reply[5 + count + index])
         for index in range(count)
     )
     return CartReply(generation, reply[0] == 0, reply[1], reply[2], lines)
+
+
+def _cart_line(verdict: Verdict, available: int, packed: bytes) -> CartLine:
+    if verdict is Verdict.NOT_ELIGIBLE:
+        return CartLine(verdict, available, None, *packed.decode().split(FIELD_SEPARATOR))
+    return CartLine(verdict, available, unpack_record(packed.decode()) if packed else None)
 
 
 @dataclass(frozen=True, slots=True)

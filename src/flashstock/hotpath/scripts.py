@@ -42,6 +42,7 @@ class Verdict(IntEnum):
     ENDED = 6
     PAUSED = 7
     UNKNOWN_POOL = 8
+    NOT_ELIGIBLE = 9
 
 
 class ReserveCartStatus(IntEnum):

@@ -127,8 +127,12 @@ class HotStore:
         digests: Sequence[str],
         buyers: Sequence[str],
         quantities: Sequence[str],
+        attests: Sequence[str] | None = None,
     ) -> replies.BatchReply:
         """Decide a batch of at most 128 requests for one pool, in order.
+
+        Args:
+            attests: what is attested of each (``Attests.packed``, or empty), where anything is.
 
         Raises:
             UnknownPool: there is no such pool; nothing was decided.
@@ -141,13 +145,20 @@ class HotStore:
                 self._reserve_keys[pool_id] = cached
         shard, key_list = cached
         arguments = [pool_id, units_wanted, *digests, *buyers, *quantities]
+        if attests is not None:
+            arguments.append("\n".join(attests))
         generation, reply = await self._call("reserve", shard, key_list, arguments)
         if reply[0] == UNKNOWN_POOL:
             raise UnknownPool(f"there is no pool {pool_id!r}", pool=pool_id)
         return replies.batch_reply(generation, reply)
 
     async def reserve_cart(
-        self, shard: int, cart: str, buyer: str, lines: Sequence[tuple[str, str, int]]
+        self,
+        shard: int,
+        cart: str,
+        buyer: str,
+        lines: Sequence[tuple[str, str, int]],
+        attests: str = "",
     ) -> replies.CartReply:
         """Hold all lines ``(pool, digest, quantity)`` of one shard, or none."""
         key_list = build_keys("reserve_cart", shard)
@@ -160,6 +171,8 @@ class HotStore:
                 keys.retired(shard, pool_id),
             ]
             arguments += [pool_id, digest, quantity]
+        if attests:
+            arguments.append(attests)
         generation, reply = await self._call("reserve_cart", shard, key_list, arguments)
         return replies.cart_reply(generation, reply)
 

@@ -13,7 +13,7 @@ from flashstock.ledger.stored import BuyerTotal, PoolSums, ShardTotals, StoredPo
 from flashstock.ledger.tables import pools, reservations
 from flashstock.model.events import decode_waves
 from flashstock.model.rules import PoolCounters, PoolRules
-from flashstock.model.states import Durability, PoolState, ReservationState
+from flashstock.model.states import DeductMode, Durability, PoolState, ReservationState
 
 
 class PoolQueries(Reads):
@@ -125,6 +125,9 @@ def _rules(row: Any) -> PoolRules:
         ends_at_ms=row.ends_at_ms,
         durability=Durability(row.durability),
         waves=decode_waves(row.waves),
+        audience=row.audience,
+        channels=row.channels,
+        deduct=DeductMode(row.deduct),
     )
 
 

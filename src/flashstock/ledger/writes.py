@@ -68,6 +68,9 @@ class PoolRow(NamedTuple):
     ends_at_ms: int | None
     durability: str | None
     waves: str | None
+    audience: str | None
+    channels: str | None
+    deduct: str | None
     updated_at_ms: int
 
 
@@ -178,6 +181,9 @@ def moved_pools(changes: Changes) -> list[PoolRow]:
                 ends_at_ms=None if rules is None else rules.ends_at_ms,
                 durability=None if rules is None else rules.durability.value,
                 waves=waves,
+                audience=None if rules is None else rules.audience,
+                channels=None if rules is None else rules.channels,
+                deduct=None if rules is None else rules.deduct.value,
                 updated_at_ms=change.updated_at_ms,
             )
         )

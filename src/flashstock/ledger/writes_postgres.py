@@ -75,14 +75,17 @@ UPDATE pools AS p SET
     ends_at_ms = COALESCE(u.ends_at_ms, p.ends_at_ms),
     durability = COALESCE(u.durability, p.durability),
     waves = COALESCE(u.waves, p.waves),
+    audience = COALESCE(u.audience, p.audience),
+    channels = COALESCE(u.channels, p.channels),
+    deduct = COALESCE(u.deduct, p.deduct),
     updated_at_ms = u.updated_at_ms
 FROM unnest(
     $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::text[], $8::text[],
     $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::text[], $14::text[],
-    $15::bigint[]
+    $15::text[], $16::text[], $17::text[], $18::bigint[]
 ) AS u (
     id, total, held, sold, locked, sku, state, per_buyer_limit, hold_ms, starts_at_ms,
-    ends_at_ms, durability, waves, updated_at_ms
+    ends_at_ms, durability, waves, audience, channels, deduct, updated_at_ms
 )
 WHERE p.id = u.id AND p.shard = $1
 """

@@ -66,8 +66,11 @@ UPDATE pools SET
     ends_at_ms = COALESCE(?11, ends_at_ms),
     durability = COALESCE(?12, durability),
     waves = COALESCE(?13, waves),
-    updated_at_ms = ?14
-WHERE id = ?1 AND shard = ?15
+    audience = COALESCE(?14, audience),
+    channels = COALESCE(?15, channels),
+    deduct = COALESCE(?16, deduct),
+    updated_at_ms = ?17
+WHERE id = ?1 AND shard = ?18
 """
 
 _RECORD_ORDERS: Final = """

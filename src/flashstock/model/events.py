@@ -31,7 +31,7 @@ from flashstock.model.event_types import (
 from flashstock.model.ids import FIELD_SEPARATOR
 from flashstock.model.records import LETTER_OF, STATE_LETTERS
 from flashstock.model.rules import PoolRules, Wave
-from flashstock.model.states import Durability, PoolState, ReservationState
+from flashstock.model.states import DeductMode, Durability, PoolState, ReservationState
 
 __all__ = [
     "EVENT_KINDS",
@@ -84,11 +84,17 @@ def encode_rules(rules: PoolRules) -> dict[str, str]:
         "ends_at_ms": str(rules.ends_at_ms),
         "durability": rules.durability.value,
         "waves": encode_waves(rules.waves),
+        "audience": rules.audience,
+        "channels": rules.channels,
+        "deduct": rules.deduct.value,
     }
 
 
 def decode_rules(fields: Mapping[str, str]) -> PoolRules:
-    """The inverse of ``encode_rules``. Raises ``KeyError`` or ``ValueError`` on bad fields."""
+    """The inverse of ``encode_rules``. Raises ``KeyError`` or ``ValueError`` on bad fields.
+
+    The newer rules may be missing: whoever wrote down the older ones knew nothing of them.
+    """
     return PoolRules(
         sku=fields["sku"],
         state=PoolState(fields["state"]),
@@ -98,6 +104,9 @@ def decode_rules(fields: Mapping[str, str]) -> PoolRules:
         ends_at_ms=int(fields["ends_at_ms"]),
         durability=Durability(fields["durability"]),
         waves=decode_waves(fields["waves"]),
+        audience=fields.get("audience", ""),
+        channels=fields.get("channels", ""),
+        deduct=DeductMode(fields.get("deduct") or DeductMode.HOLD),
     )
 
 

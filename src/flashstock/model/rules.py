@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from flashstock.model.states import Durability, PoolState
+from flashstock.model.states import DeductMode, Durability, PoolState
 
 QUANTITY_MAX: Final = 1_000_000
 """Units in one reservation, at most."""
@@ -36,7 +36,9 @@ class Wave:
 class PoolRules:
     """What decides whether a pool sells. Times are ms since the epoch; 0 means no bound.
 
-    ``per_buyer_limit`` 0 means none. It counts units held and confirmed together.
+    ``per_buyer_limit`` 0 means none. It counts units held and confirmed together, over all pools
+    of a group (``ids.limit_scope``). ``audience`` and ``channels`` are as in ``eligibility``; empty
+    means everyone and all.
     """
 
     sku: str
@@ -47,6 +49,10 @@ class PoolRules:
     ends_at_ms: int = 0
     durability: Durability = Durability.LEDGER
     waves: tuple[Wave, ...] = field(default_factory=tuple)
+    audience: str = ""
+    channels: str = ""
+    """Names with commas between."""
+    deduct: DeductMode = DeductMode.HOLD
 
 
 @dataclass(frozen=True, slots=True)

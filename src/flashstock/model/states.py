@@ -24,6 +24,17 @@ class PoolState(StrEnum):
     CLOSED = "closed"
 
 
+class DeductMode(StrEnum):
+    """When a sale takes its units, and until when an unpaid one keeps them."""
+
+    HOLD = "hold"
+    """At the reservation, until a deadline."""
+    ORDER = "order"
+    """At the reservation, until somebody cancels it."""
+    PAYMENT = "payment"
+    """At the payment, if some are left."""
+
+
 class Durability(StrEnum):
     """When a hold is acknowledged: once committed in SQL, or once the script has run."""
 

@@ -12,8 +12,10 @@ from flashstock.hotpath.applied import AppliedTracker
 from flashstock.hotpath.replies import CartLine, CartReply
 from flashstock.hotpath.scripts import Verdict
 from flashstock.hotpath.store import HotStore
+from flashstock.model.eligibility import Attests
 from flashstock.model.ids import ReservationId, digest_of
 from flashstock.model.states import ReservationState
+from flashstock.service.eligibility import not_eligible
 from flashstock.service.reservations import ReservationService
 from flashstock.service.views import ReservationView
 
@@ -25,6 +27,7 @@ VERDICT_REFUSALS: Final[dict[Verdict, type[errors.FlashstockError]]] = {
     Verdict.ENDED: errors.Ended,
     Verdict.PAUSED: errors.Paused,
     Verdict.UNKNOWN_POOL: errors.UnknownPool,
+    Verdict.NOT_ELIGIBLE: errors.NotEligible,
 }
 """Every verdict that is a refusal, and the error a caller sees."""
 
@@ -72,9 +75,17 @@ class CartService:
         self._reservations = reservations
 
     async def reserve(
-        self, caller: str, idempotency_key: str, buyer: str, lines: Sequence[tuple[str, int]]
+        self,
+        caller: str,
+        idempotency_key: str,
+        buyer: str,
+        lines: Sequence[tuple[str, int]],
+        attests: Attests | None = None,
     ) -> CartAnswer:
         """Hold every line ``(pool, quantity)`` or none; the same pool twice is added up first.
+
+        Args:
+            attests: of the buyer; no part of what a repetition is recognised by.
 
         Raises:
             Refused: of the first line that was refused; ``extra["lines"]`` has all of them.
@@ -93,11 +104,12 @@ class CartService:
             shards[self._store.shard_of(pool)].append(line)
 
         replies: dict[int, CartReply] = {}
+        packed = attests.packed() if attests else ""
         for shard, shard_lines in sorted(shards.items()):
             asked = [(line.pool, line.digest, line.quantity) for line in shard_lines]
-            replies[shard] = await self._store.reserve_cart(shard, cart, buyer, asked)
+            replies[shard] = await self._store.reserve_cart(shard, cart, buyer, asked, packed)
             if not replies[shard].held:
-                refusal = _refusal(shard_lines, replies[shard])
+                refusal = _refusal(shard_lines, replies[shard], attests or Attests())
                 if len(replies) > 1:
                     await self._refuse(cart, shards, replies)
                 raise refusal
@@ -196,15 +208,18 @@ def _has_ended(decided: CartLine, reply: CartReply) -> bool:
     return overdue or record.state in _LET_GO
 
 
-def _refusal(lines: list[_Line], reply: CartReply) -> errors.FlashstockError:
-    refused = [
-        {
-            "pool": line.pool,
-            "code": VERDICT_REFUSALS[decided.verdict].code,
-            "available": decided.available,
-        }
+def _refusal(lines: list[_Line], reply: CartReply, attests: Attests) -> errors.FlashstockError:
+    refusals = [
+        _line_refusal(line, decided, attests)
         for line, decided in zip(lines, reply.lines, strict=True)
         if decided.verdict in VERDICT_REFUSALS
     ]
-    first = next(d.verdict for d in reply.lines if d.verdict in VERDICT_REFUSALS)
-    return VERDICT_REFUSALS[first](lines=refused)
+    refused = [{**refusal.extra, "code": refusal.code} for refusal in refusals]
+    return type(refusals[0])(refusals[0].detail, lines=refused)
+
+
+def _line_refusal(line: _Line, decided: CartLine, attests: Attests) -> errors.FlashstockError:
+    if decided.verdict is Verdict.NOT_ELIGIBLE:
+        rules = decided.audience, decided.channels
+        return not_eligible(line.pool, decided.available, *rules, attests)
+    return VERDICT_REFUSALS[decided.verdict](pool=line.pool, available=decided.available)

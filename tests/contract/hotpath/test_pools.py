@@ -8,7 +8,7 @@ from flashstock.errors import UnknownPool
 from flashstock.hotpath.scripts import AdjustStatus, ConfigureStatus
 from flashstock.model.events import Adjusted, Configured, encode_rules
 from flashstock.model.rules import POOL_QUANTITY_MAX, PoolCounters, PoolRules, Wave
-from flashstock.model.states import Durability, PoolState
+from flashstock.model.states import DeductMode, Durability, PoolState
 from tests.reference.asking import create, hold, key
 from tests.reference.subjects import START_MS
 
@@ -20,6 +20,9 @@ RULES = PoolRules(
     ends_at_ms=START_MS + 1,
     durability=Durability.FAST,
     waves=(Wave(START_MS + 5, 3), Wave(START_MS + 9, 1)),
+    audience="level:5",
+    channels="app,web",
+    deduct=DeductMode.ORDER,
 )
 
 

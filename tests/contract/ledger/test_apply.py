@@ -11,7 +11,7 @@ from flashstock.ledger.apply import CursorMoved, LogGap
 from flashstock.model import events
 from flashstock.model.orders import order_number
 from flashstock.model.rules import PoolRules, Wave
-from flashstock.model.states import Durability, PoolState, ReservationState
+from flashstock.model.states import DeductMode, Durability, PoolState, ReservationState
 from tests.contract.ledger.written_log import (
     DEADLINE_MS,
     NOW_MS,
@@ -39,6 +39,9 @@ async def test_a_pool_is_created_with_its_rules_and_its_stock(book: Book):
         ends_at_ms=50,
         durability=Durability.FAST,
         waves=(Wave(10, 4), Wave(20, 6)),
+        audience="level:5",
+        channels="app,web",
+        deduct=DeductMode.ORDER,
     )
     await book.write(events.Configured(POOL, NOW_MS, rules, True, 40, 10))
     stored = await book.queries.pool(POOL)
@@ -51,7 +54,15 @@ async def test_a_pool_is_created_with_its_rules_and_its_stock(book: Book):
 
 async def test_rules_change_and_stock_does_not(book: Book):
     await book.write(created(), held(1))
-    rules = PoolRules("sku-2", PoolState.CLOSED, hold_ms=1, waves=(Wave(7, 1),))
+    rules = PoolRules(
+        "sku-2",
+        PoolState.CLOSED,
+        hold_ms=1,
+        waves=(Wave(7, 1),),
+        audience="new",
+        channels="app",
+        deduct=DeductMode.PAYMENT,
+    )
     await book.write(events.Configured(POOL, NOW_MS + 5, rules, False, 0, 0))
     stored = await book.queries.pool(POOL)
     assert stored is not None

@@ -13,7 +13,7 @@ from flashstock.api.auth import Keyring, key_hash
 from flashstock.api.services import Services
 from flashstock.config import Settings
 from flashstock.errors import Unavailable, UnknownPool
-from flashstock.hotpath.lanes import Asking, Verdicted
+from flashstock.hotpath.asking import Asking, Verdicted
 from flashstock.hotpath.replies import BatchReply
 from flashstock.hotpath.scripts import Verdict
 from flashstock.ledger.stored import ApiKey, StoredRefund
@@ -258,8 +258,10 @@ class FakeCarts:
     calls: list[tuple[Any, ...]] = field(default_factory=list)
     failure: Exception | None = None
 
-    async def reserve(self, caller: str, key: str, buyer: str, lines: Any) -> CartAnswer:
-        self.calls.append((caller, key, buyer, list(lines)))
+    async def reserve(
+        self, caller: str, key: str, buyer: str, lines: Any, attests: Any = None
+    ) -> CartAnswer:
+        self.calls.append((caller, key, buyer, list(lines), attests))
         if self.failure is not None:
             raise self.failure
         view = reservation_view("campaign-1~0123456789abcdef")

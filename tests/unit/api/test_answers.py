@@ -8,6 +8,7 @@ import pytest
 
 from flashstock.errors import Overloaded, SoldOut, Unavailable
 from flashstock.ledger.failures import LedgerUnavailable
+from flashstock.model.eligibility import Attests
 from flashstock.model.states import PoolState
 from tests.unit.api.fakes import pool_view
 from tests.unit.api.routes import CART, RESERVATION, assert_problem, send
@@ -27,6 +28,8 @@ async def test_what_is_asked_of_the_services(fakes):
         await send(client, "POST", f"/v1/reservations/{RESERVATION}/return", None)
         await send(client, "POST", f"/v1/reservations/{RESERVATION}/extend", {"seconds": 30})
         await send(client, "POST", "/v1/carts", CART)
+        attests = {"named": True, "channel": "app"}
+        await send(client, "POST", "/v1/carts", {**CART, "attests": attests})
         await client.post("/v1/ops/reconciliation/repair")
         await send(client, "POST", "/v1/ops/reconciliation/repair", {"dry_run": False})
     assert fakes.pools.calls == [
@@ -40,7 +43,9 @@ async def test_what_is_asked_of_the_services(fakes):
         ("return", "ops", "key-1", RESERVATION, 0, True),
         ("extend", RESERVATION, 30),
     ]
-    assert fakes.carts.calls == [("ops", "key-1", "b", [("campaign-1", 1)])]
+    cart = ("ops", "key-1", "b", [("campaign-1", 1)])
+    said = Attests(named=True, channel="app")
+    assert fakes.carts.calls == [(*cart, None), (*cart, said)]
     assert fakes.reconciliation.repairs == [True, False]
     assert fakes.rebuild.runs == [True, False]
 

@@ -22,7 +22,7 @@ from flashstock.api.problems import problem_document
 from flashstock.api.schemas import parse_time
 from flashstock.hotpath.scripts import Verdict
 from flashstock.model.rules import TIME_MS_MAX, PoolCounters, PoolRules, Wave
-from flashstock.model.states import ReservationState
+from flashstock.model.states import DeductMode, ReservationState
 from flashstock.service.carts import CartAnswer
 from flashstock.service.views import PoolView, ReservationView
 from tests.unit.api.fakes import NOW_MS, SIGNER, batch_reply, record, reservation_view
@@ -106,6 +106,9 @@ def test_a_pool_shows_nothing_where_nothing_is_set():
         "ends_at": None,
         "durability": "ledger",
         "waves": [],
+        "audience": None,
+        "channels": [],
+        "deduct": "hold",
     }
     PoolDocument.model_validate_json(_json(body))
 
@@ -119,6 +122,14 @@ def test_a_pool_shows_what_is_set():
     assert body["waves"] == [{"at": "1970-01-01T00:00:00.001Z", "quantity": 5}]
 
 
+def test_a_pool_shows_who_may_buy_and_how():
+    rules = PoolRules("s", audience="level:3", channels="app,web", deduct=DeductMode.PAYMENT)
+    body = pool_body(PoolView("p", rules, PoolCounters(), NOW_MS))
+    shown = (body["audience"], body["channels"], body["deduct"])
+    assert shown == ("level:3", ["app", "web"], "payment")
+    PoolDocument.model_validate_json(_json(body))
+
+
 def test_a_cart():
     body = cart_body(CartAnswer("c", "b", (reservation_view(RESERVATION),), False), SIGNER)
     assert body["id"] == "c"
@@ -130,7 +141,7 @@ def test_a_cart():
     "verdict", [one for one in Verdict if one not in (Verdict.HELD, Verdict.REPLAYED)]
 )
 def test_every_refusing_verdict_has_its_problem(verdict):
-    error = refusal_of(int(verdict), "p", batch_reply(starts_at_ms=NOW_MS + 5))
+    error = refusal_of(int(verdict), "p", batch_reply(starts_at_ms=NOW_MS + 5, audience="new"))
     assert error.code == {"mismatch": "idempotency_mismatch"}.get(
         verdict.name.lower(), verdict.name.lower()
     )
@@ -154,6 +165,22 @@ def test_the_buyer_limit_says_how_many():
     error = refusal_of(Verdict.BUYER_LIMIT, "p", batch_reply(per_buyer_limit=2))
     assert isinstance(error, errors.BuyerLimit)
     assert error.extra["per_buyer_limit"] == 2
+
+
+@pytest.mark.parametrize(
+    ("attests", "member", "value", "words"),
+    [
+        ("1000app", "audience", "level:3", "level 3"),
+        ("1003", "channels", ["app", "web"], "app, web"),
+        ("", "channels", ["app", "web"], "app, web"),
+    ],
+)
+def test_who_is_not_eligible_hears_of_the_rule(attests, member, value, words):
+    batch = batch_reply(audience="level:3", channels="app,web")
+    error = refusal_of(Verdict.NOT_ELIGIBLE, "p", batch, attests)
+    assert isinstance(error, errors.NotEligible)
+    assert error.extra == {"pool": "p", "available": 0, member: value}
+    assert words in error.detail
 
 
 def _json(body):

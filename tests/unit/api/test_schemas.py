@@ -8,8 +8,9 @@ import pytest
 from pydantic import ValidationError
 
 from flashstock.api import schemas
+from flashstock.api.schemas_pools import AdjustRequest, PoolRequest
 from flashstock.model import rules
-from flashstock.model.states import Durability
+from flashstock.model.states import DeductMode, Durability
 
 MORNING = "2026-11-22T03:00:00.123Z"
 MORNING_MS = 1_795_316_400_123
@@ -77,19 +78,20 @@ def test_what_is_no_time(value):
 
 
 def test_a_pool_gets_the_defaults():
-    asked = schemas.PoolRequest.model_validate(POOL)
+    asked = PoolRequest.model_validate(POOL)
     assert asked.pool_rules() == rules.PoolRules(sku="sku-1")
     assert asked.quantity == 500
 
 
 def test_nulls_mean_the_defaults():
     names = ["per_buyer_limit", "hold_seconds", "starts_at", "ends_at", "durability", "waves"]
-    asked = schemas.PoolRequest.model_validate({**POOL, **dict.fromkeys(names)})
+    names += ["audience", "channels", "deduct"]
+    asked = PoolRequest.model_validate({**POOL, **dict.fromkeys(names)})
     assert asked.pool_rules() == rules.PoolRules(sku="sku-1")
 
 
 def test_a_pool_with_everything():
-    asked = schemas.PoolRequest.model_validate(
+    asked = PoolRequest.model_validate(
         {
             **POOL,
             "per_buyer_limit": 2,
@@ -101,6 +103,9 @@ def test_a_pool_with_everything():
                 {"at": "2026-11-22T03:30:00Z", "quantity": 200},
                 {"at": "2026-11-22T03:15:00Z", "quantity": 300},
             ],
+            "audience": "level:3",
+            "channels": ["web", "app"],
+            "deduct": "payment",
         }
     )
     assert asked.pool_rules() == rules.PoolRules(
@@ -114,6 +119,9 @@ def test_a_pool_with_everything():
             rules.Wave(MORNING_MS + 899_877, 300),
             rules.Wave(MORNING_MS + 1_799_877, 200),
         ),
+        audience="level:3",
+        channels="web,app",
+        deduct=DeductMode.PAYMENT,
     )
 
 
@@ -126,6 +134,16 @@ WAVE = {"at": MORNING, "quantity": 1}
         ("id", "a b"),
         ("id", "a" * 65),
         ("id", ""),
+        ("id", "a:"),
+        ("id", "a:b:c"),
+        ("audience", "everyone"),
+        ("audience", ""),
+        ("audience", "level:0"),
+        ("audience", 1),
+        ("channels", "app"),
+        ("channels", ["app", "app"]),
+        ("channels", [f"c{number}" for number in range(33)]),
+        ("deduct", "later"),
         ("sku", ""),
         ("sku", "a\tb"),
         ("sku", "s" * 129),
@@ -152,7 +170,7 @@ WAVE = {"at": MORNING, "quantity": 1}
     ],
 )
 def test_a_bad_field_of_a_pool_is_named(field, value):
-    assert [name for name, _ in problems(schemas.PoolRequest, {**POOL, field: value})] == [field]
+    assert [name for name, _ in problems(PoolRequest, {**POOL, field: value})] == [field]
 
 
 @pytest.mark.parametrize(
@@ -166,7 +184,7 @@ def test_a_bad_field_of_a_pool_is_named(field, value):
     ],
 )
 def test_fields_of_a_pool_that_contradict_each_other(changes, words):
-    [(field, problem)] = problems(schemas.PoolRequest, {**POOL, **changes})
+    [(field, problem)] = problems(PoolRequest, {**POOL, **changes})
     assert field == ""
     assert words in problem
 
@@ -183,14 +201,14 @@ def test_fields_of_a_pool_that_contradict_each_other(changes, words):
     ],
 )
 def test_a_bad_wave_is_named(wave, field):
-    assert [name for name, _ in problems(schemas.PoolRequest, {**POOL, "waves": [wave]})] == [field]
+    assert [name for name, _ in problems(PoolRequest, {**POOL, "waves": [wave]})] == [field]
 
 
 def test_an_adjustment_changes_something():
-    assert schemas.AdjustRequest.model_validate({"delta": -3}).delta == -3
-    assert schemas.AdjustRequest.model_validate({"lock_delta": 1}).delta == 0
+    assert AdjustRequest.model_validate({"delta": -3}).delta == -3
+    assert AdjustRequest.model_validate({"lock_delta": 1}).delta == 0
     for body in ({}, {"delta": 0}, {"delta": 0, "lock_delta": 0}):
-        assert problems(schemas.AdjustRequest, body)[0][1].startswith("delta or lock_delta")
+        assert problems(AdjustRequest, body)[0][1].startswith("delta or lock_delta")
 
 
 @pytest.mark.parametrize("field", ["delta", "lock_delta"])
@@ -198,7 +216,7 @@ def test_an_adjustment_changes_something():
     "value", [10**9 + 1, -(10**9) - 1, 1.0, "1", True, None, 2**63, [1]], ids=repr
 )
 def test_a_bad_adjustment_is_named(field, value):
-    assert [name for name, _ in problems(schemas.AdjustRequest, {field: value})] == [field]
+    assert [name for name, _ in problems(AdjustRequest, {field: value})] == [field]
 
 
 def test_lines_of_one_pool_add_up_to_no_more_than_one_reservation_may():

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from typing import Any
 
 from flashstock.errors import FlashstockError
 from flashstock.hotpath.applied import AppliedTracker
-from flashstock.hotpath.lanes import Lanes, Verdicted
+from flashstock.hotpath.asking import Verdicted
+from flashstock.hotpath.lanes import Lanes
 from flashstock.hotpath.replies import BatchReply
 
 HELD = b"0"
@@ -24,7 +26,12 @@ def reply(
     next_wave_ms: int = 0,
     replays: tuple[bytes, ...] = (),
 ) -> BatchReply:
-    times = {"now_ms": 1000, "deadline_ms": 2000, "next_wave_ms": next_wave_ms, "starts_at_ms": 0}
+    times: dict[str, Any] = {
+        "now_ms": 1000,
+        "deadline_ms": 2000,
+        "next_wave_ms": next_wave_ms,
+        "starts_at_ms": 0,
+    }
     return BatchReply(
         generation=generation,
         available=available,
@@ -55,6 +62,7 @@ class FakeStore:
 
     batches: list[list[str]] = field(default_factory=list)
     units_wanted: list[int] = field(default_factory=list)
+    attests: list[list[str] | None] = field(default_factory=list)
     answers: list[BatchReply | Exception] = field(default_factory=list)
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     known_answer: tuple[int, frozenset[bytes]] | FlashstockError | None = (1, frozenset())
@@ -75,7 +83,9 @@ class FakeStore:
         digests: list[str],
         buyers: list[str],
         quantities: list[str],
+        attests: list[str] | None = None,
     ) -> BatchReply:
+        self.attests.append(attests)
         self.batches.append(digests)
         self.units_wanted.append(units_wanted)
         await self.gate.wait()

@@ -71,6 +71,15 @@ async def test_lanes_do_not_wait_for_each_other():
     await settle()
 
 
+async def test_what_is_attested_is_handed_on_where_anything_is():
+    it = scene()
+    it.lanes.submit("p", "a", "ann", 1)
+    it.lanes.submit("p", "b", "bob", 1, "1000")
+    it.lanes.submit("q", "c", "ann", 1)
+    await settle()
+    assert it.store.attests == [["", "1000"], None]
+
+
 async def test_each_request_gets_its_own_verdict():
     it = scene(batch_max=5)
     it.store.answers = [reply(b"01314", replays=(b"first", b"second"))]

@@ -15,12 +15,14 @@ from flashstock.model.events import (
     LogEntry,
     MalformedEntry,
     decode,
+    decode_rules,
     encode,
+    encode_rules,
     events_in,
     split,
 )
 from flashstock.model.rules import PoolRules, Wave
-from flashstock.model.states import Durability, PoolState, ReservationState
+from flashstock.model.states import DeductMode, Durability, PoolState, ReservationState
 
 names = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=12)
 digests = st.from_regex(r"[A-Za-z0-9_-]{16}", fullmatch=True)
@@ -39,6 +41,9 @@ rules = st.builds(
     ends_at_ms=times,
     durability=st.sampled_from(Durability),
     waves=waves,
+    audience=st.sampled_from(["", "new", "named", "level:7"]),
+    channels=st.sampled_from(["", "app", "app,mini-program"]),
+    deduct=st.sampled_from(DeductMode),
 )
 ended = (ReservationState.CANCELLED, ReservationState.EXPIRED, ReservationState.REVOKED)
 hold = st.builds(events.Hold, digests, names, quantities, st.just("") | names)
@@ -82,6 +87,16 @@ def entry_of(event: Event, seq: int = 1) -> LogEntry:
 @given(any_event)
 def test_an_event_is_read_as_it_was_written(event):
     assert decode(entry_of(event)) == event
+
+
+def test_rules_that_were_written_before_there_were_these_are_read():
+    """The journal keeps what older versions wrote for ever."""
+    rules = PoolRules("sku", audience="new", channels="app", deduct=DeductMode.ORDER)
+    fields = encode_rules(rules)
+    for name in ("audience", "channels", "deduct"):
+        del fields[name]
+    assert decode_rules(fields) == PoolRules("sku")
+    assert decode_rules({**fields, "deduct": ""}) == PoolRules("sku")
 
 
 def test_every_kind_is_among_what_is_tried():

@@ -21,7 +21,8 @@ from flashstock.api.routing import (
     StorefrontRoute,
     answer,
 )
-from flashstock.api.schemas import AdjustRequest, PoolPageRequest, PoolRequest
+from flashstock.api.schemas import PoolPageRequest
+from flashstock.api.schemas_pools import AdjustRequest, PoolRequest
 from flashstock.model.ids import POOL_ID_PATTERN
 from flashstock.model.states import PoolState
 from flashstock.service.views import PoolView

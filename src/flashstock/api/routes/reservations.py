@@ -36,6 +36,7 @@ REFUSALS = (
     errors.NotStarted,
     errors.Ended,
     errors.Paused,
+    errors.NotEligible,
 )
 
 reservations = APIRouter(tags=["reservations"], route_class=StorefrontRoute)
@@ -145,6 +146,7 @@ async def create_cart(
 ) -> Response:
     """All lines or none. A refusal names every line that was refused, under `lines`."""
     lines = [(line.pool, line.quantity) for line in body.lines]
-    cart = await services.carts.reserve(principal.name, key, body.buyer, lines)
+    attests = None if body.attests is None else body.attests.attests()
+    cart = await services.carts.reserve(principal.name, key, body.buyer, lines, attests)
     status = 200 if cart.replayed else 201
     return answer(cart_body(cart, services.signer), status, replayed=cart.replayed)
