@@ -18,7 +18,11 @@ from flashstock.api.auth import Keyring
 from flashstock.api.background import ApiBackground
 from flashstock.api.counters import HotCounters
 from flashstock.api.services import Services
-from flashstock.bootstrap_stock import build_stock_services, notices_beside_the_writer
+from flashstock.bootstrap_stock import (
+    build_stock_services,
+    notices_beside_the_writer,
+    returns_beside_the_writer,
+)
 from flashstock.config import Settings, parse_receipt_keys
 from flashstock.errors import ConfigurationError, Unavailable
 from flashstock.hotpath.applied import AppliedTracker
@@ -175,6 +179,7 @@ def build_services(settings: Settings, loaded: Secrets) -> Services:
         stores.store.shard_of,
         counters.take_refusals,
         private_webhooks=settings.may_tell_private_addresses,
+        hot=stores.store,
     )
     background = ApiBackground(
         stores.servers.tailing[0],
@@ -244,6 +249,7 @@ async def run_writer(settings: Settings) -> None:
         own_name(),
         private_webhooks=settings.may_tell_private_addresses,
     )
+    returns = returns_beside_the_writer(stores.engine, now_ms, stores.store)
     process = WriterProcess(
         stores.engine,
         stores.servers,
@@ -251,7 +257,7 @@ async def run_writer(settings: Settings) -> None:
         writers,
         sweeper,
         pauser,
-        beside=[watch.run, *notices],
+        beside=[watch.run, *notices, returns],
     )
     try:
         await process.run()

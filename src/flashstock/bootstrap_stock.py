@@ -10,9 +10,21 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from flashstock.api.dispatch_services import ChannelServices, DispatchServices
 from flashstock.api.notice_services import NoticeServices
 from flashstock.api.stock_services import BookServices, StockServices
 from flashstock.campaigns.prices import pools_of
+from flashstock.channels.marks import mark
+from flashstock.channels.outside_orders import OutsideOrders
+from flashstock.channels.policies import Policies
+from flashstock.channels.publication import Publication
+from flashstock.channels.registry import Channels, locations_of
+from flashstock.dispatch.order_book import OrderBook
+from flashstock.dispatch.returns import HotReturns, Returns
+from flashstock.dispatch.shipping import Shipping
+from flashstock.dispatch.sourcing import plan
+from flashstock.errors import Unavailable
+from flashstock.hotpath.replies import ReservationReply
 from flashstock.notices.courier import Courier
 from flashstock.notices.hints import Hints
 from flashstock.notices.sender import HttpSender
@@ -43,6 +55,7 @@ def build_stock_services(
     take_refusals: TakeRefusals = dict,
     *,
     private_webhooks: bool = False,
+    hot: HotReturns | None = None,
 ) -> StockServices:
     """Everything one API process does with the stock book.
 
@@ -51,6 +64,7 @@ def build_stock_services(
         shard_of: the shard a pool lives in.
         take_refusals: what this process has refused since it was asked before.
         private_webhooks: whether webhooks may go to private addresses.
+        hot: takes sales back; without it orders can't be returned.
     """
     flights = PoolFlights(engine, shard_of, clock)
     return StockServices(
@@ -58,13 +72,15 @@ def build_stock_services(
         clock=clock,
         book=build_book(engine, clock, flights),
         notices=build_notices(engine, clock, take_refusals, private_webhooks=private_webhooks),
+        channels=build_channels(engine, clock),
+        dispatch=build_dispatch(engine, clock, hot or NoPools()),
     )
 
 
 def build_book(engine: AsyncEngine, clock: Callable[[], int], flights: PoolFlights) -> BookServices:
     """The stock book itself."""
     return BookServices(
-        catalogue=Catalogue(engine, clock),
+        catalogue=Catalogue(engine, clock, on_safety_stock=mark),
         balances=Balances(engine, clock),
         movements=Movements(engine, clock),
         purchases=Purchases(engine, clock),
@@ -73,6 +89,42 @@ def build_book(engine: AsyncEngine, clock: Callable[[], int], flights: PoolFligh
         lots=Lots(engine, clock),
         identity=Identity(engine, flights, clock),
     )
+
+
+def build_channels(engine: AsyncEngine, clock: Callable[[], int]) -> ChannelServices:
+    """Many shops that sell one stock."""
+    return ChannelServices(
+        channels=Channels(engine, clock),
+        policies=Policies(engine, clock),
+        publication=Publication(engine),
+        orders=OutsideOrders(engine, clock, plan),
+    )
+
+
+def build_dispatch(
+    engine: AsyncEngine, clock: Callable[[], int], hot: HotReturns
+) -> DispatchServices:
+    """Orders, on their way out and back."""
+    return DispatchServices(
+        orders=OrderBook(engine, clock),
+        shipping=Shipping(engine, clock, locations_of),
+        returns=Returns(engine, clock, hot),
+    )
+
+
+class NoPools:
+    """Where a process has no hot path, nothing can be taken back."""
+
+    async def return_sale(self, *_: Any, **__: Any) -> ReservationReply:
+        """Raises ``Unavailable``; whoever has a hot path goes on with the return."""
+        raise Unavailable("no pool can be reached from here")
+
+
+def returns_beside_the_writer(
+    engine: AsyncEngine, clock: Callable[[], int], hot: HotReturns
+) -> Background:
+    """What finishes returns that a crash has left."""
+    return Returns(engine, clock, hot).run
 
 
 def build_notices(

@@ -17,10 +17,12 @@ from flashstock.api.hot import HotRoutes
 from flashstock.api.openapi import TITLE, build_document
 from flashstock.api.routes import (
     catalogue,
+    channels,
     health,
     keys,
     lean,
     operations,
+    orders,
     pools,
     purchases,
     reservations,
@@ -54,6 +56,11 @@ STOCK_ROUTERS: Final[tuple[APIRouter, ...]] = (
     webhooks.changing,
     warnings.warnings,
     statistics.statistics,
+    channels.channels,
+    channels.publishing,
+    channels.policies,
+    orders.orders,
+    orders.looking,
 )
 """What stands on the stock book: mounted where this process has it."""
 

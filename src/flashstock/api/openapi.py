@@ -45,6 +45,8 @@ TAGS: Final = [
     {"name": "transfers", "description": "From one location to another."},
     {"name": "stocktakes", "description": "Count, compare, approve."},
     {"name": "lots", "description": "Units that are guaranteed until a moment."},
+    {"name": "channels", "description": "Many shops, one stock: what each may show."},
+    {"name": "orders", "description": "What is to be packed, what left, what came back."},
     {"name": "webhooks", "description": "Who is told what, and what became of it."},
     {"name": "warnings", "description": "What is wrong at present, and what to do about stock."},
     {"name": "statistics", "description": "What became of requests, minute by minute."},

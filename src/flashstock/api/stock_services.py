@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from flashstock.api.dispatch_services import ChannelServices, DispatchServices
 from flashstock.api.notice_services import NoticeServices
 from flashstock.stockbook.balances import Balances
 from flashstock.stockbook.catalogue import Catalogue
@@ -39,3 +40,5 @@ class StockServices:
     clock: Callable[[], int]
     book: BookServices
     notices: NoticeServices
+    channels: ChannelServices
+    dispatch: DispatchServices

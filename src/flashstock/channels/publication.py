@@ -22,7 +22,7 @@ from flashstock.channels.policies import COMPANY, policies_of
 from flashstock.channels.registry import all_shops, known_channel
 from flashstock.channels.shares import Policy, shares
 from flashstock.channels.tables import publication_marks
-from flashstock.errors import InvalidRequest
+from flashstock.errors import InvalidRequest, UnknownSku
 from flashstock.ledger.engine import reading
 from flashstock.stockbook.tables import skus, stock_balances, stock_commands
 
@@ -95,8 +95,11 @@ class Publication:
         return PublicationPage(items, cursor.text(), len(found) > limit)
 
     async def of_sku(self, sku: str) -> dict[str, int]:
-        """What every shop may show of one SKU, by shop."""
+        """What every shop may show of one SKU, by shop. Raises ``UnknownSku``."""
         async with reading(self._engine) as connection:
+            known = await connection.execute(select(skus.c.sku).where(skus.c.sku == sku))
+            if known.first() is None:
+                raise UnknownSku(f"there is no SKU {sku!r}", sku=sku)
             return (await _shares(connection, [sku]))[sku]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -17,6 +17,8 @@ from flashstock.errors import UnknownChannel, UnknownLocation
 from flashstock.ledger.engine import reading, writing
 from flashstock.stockbook.posting import lock_book
 from flashstock.stockbook.tables import locations
+
+CHANNEL_ID_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,11 @@ async def all_shops(connection: AsyncConnection) -> list[Shop]:
     """Every shop: a company has few."""
     rows = (await connection.execute(select(channels).order_by(channels.c.id))).all()
     return [channel.shop() for channel in await _with_locations(connection, rows)]
+
+
+async def locations_of(connection: AsyncConnection, channel_id: str) -> tuple[str, ...]:
+    """The only locations a shop sells from; none means all. Raises ``UnknownChannel``."""
+    return (await known_channel(connection, channel_id)).locations
 
 
 async def channel_of(connection: AsyncConnection, channel_id: str) -> Channel | None:

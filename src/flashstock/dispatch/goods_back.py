@@ -22,6 +22,7 @@ from flashstock.dispatch.tables import order_shipment_lines, order_shipments
 from flashstock.errors import InsufficientStock
 from flashstock.model.ids import digest_of
 from flashstock.model.stock import MovementKind, Posting, StockCommand, StockState
+from flashstock.stockbook.arrivals import Arrival, arriving
 from flashstock.stockbook.posting import balances_of, post
 from flashstock.stockbook.tables import allocations
 
@@ -29,24 +30,24 @@ from flashstock.stockbook.tables import allocations
 async def book_goods(
     connection: AsyncConnection, returned: Return, at_ms: int, *, leaves_pool: bool
 ) -> None:
-    """Goods arrive from the customer.
+    """Goods arrive from the customer: sound ones cover what was sold ahead of them, as any do.
 
     Args:
         leaves_pool: the pool does not count them as sold any more, so the book must not count
             them as shipped for it.
     """
     needs = await _needs(connection, returned)
-    disposition = Disposition(returned.disposition)
-    postings = tuple(
-        Posting(
+    sound = returned.disposition == Disposition.AVAILABLE.value
+    arrivals = [
+        Arrival(
             component.sku,
             returned.location,
-            StockState.CUSTOMER,
-            disposition.stock_state,
-            units,
+            quantity=units if sound else 0,
+            damaged=0 if sound else units,
         )
         for component, units in sorted(needs.items())
-    )
+    ]
+    postings = tuple(await arriving(connection, StockState.CUSTOMER, arrivals))
     await _post(connection, returned, MovementKind.RETURN, postings, at_ms)
     if leaves_pool:
         await _forget_shipped(connection, returned, needs)

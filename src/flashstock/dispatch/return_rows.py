@@ -13,7 +13,6 @@ from flashstock.dispatch.orders import ReturnKind, ReturnState
 from flashstock.dispatch.tables import order_returns
 from flashstock.ledger.tables import cursors, journal, quarantine
 from flashstock.model.events import LogEntry, Returned, decode
-from flashstock.model.stock import StockState
 
 
 class Disposition(StrEnum):
@@ -23,10 +22,6 @@ class Disposition(StrEnum):
     UNSELLABLE = "unsellable"
     INSPECT = "inspect"
     """Unsellable until somebody has looked at them."""
-
-    @property
-    def stock_state(self) -> StockState:
-        return StockState.AVAILABLE if self is Disposition.AVAILABLE else StockState.UNSELLABLE
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -51,22 +51,40 @@ class Location:
     updated_at_ms: int = 0
 
 
+Notice = Callable[[AsyncConnection, Sequence[str], int], Awaitable[None]]
+"""Told, in the transaction itself, which SKUs something has changed of, and when."""
+
+
 class Catalogue:
     """Reads and writes SKUs and locations. Every method raises ``LedgerUnavailable``.
 
     Args:
         clock: ms since the epoch.
+        on_safety_stock: told of a change of a safety stock: fewer or more units may be shown.
     """
 
-    def __init__(self, engine: AsyncEngine, clock: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        clock: Callable[[], int],
+        on_safety_stock: Notice | None = None,
+    ) -> None:
         self._engine = engine
         self._clock = clock
+        self._on_safety_stock = on_safety_stock
 
     async def put_sku(self, sku: Sku) -> tuple[Sku, bool]:
         """Write all of a SKU's fields. Returns it as it is now, and whether it is new."""
         values = _without_times(asdict(sku))
         async with writing(self._engine) as connection:
+            await lock_book(connection)
+            before = await connection.execute(
+                select(skus.c.safety_stock).where(skus.c.sku == sku.sku)
+            )
+            kept_back = before.scalar() or 0
             created = await self._put(connection, skus, skus.c.sku == sku.sku, values)
+            if self._on_safety_stock is not None and kept_back != sku.safety_stock:
+                await self._on_safety_stock(connection, [sku.sku], self._clock())
             row = (await connection.execute(select(skus).where(skus.c.sku == sku.sku))).one()
         return Sku(**row._asdict()), created
 
