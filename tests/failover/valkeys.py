@@ -51,6 +51,7 @@ class Server:
         self.port = free_port()
         self.settings = {"port": str(self.port), "bind": "127.0.0.1", **settings}
         self.mode: tuple[str, ...] = ()
+        self.password: str | None = None
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -80,7 +81,13 @@ class Server:
     @property
     def client(self) -> redis.Redis:
         """A fresh client: the server may be another process by now."""
-        return redis.Redis(port=self.port, socket_timeout=5, retry=ONCE, decode_responses=True)
+        return redis.Redis(
+            port=self.port,
+            password=self.password,
+            socket_timeout=5,
+            retry=ONCE,
+            decode_responses=True,
+        )
 
     def ask(self, *command: Any) -> Any:
         with self.client as client:

@@ -7,6 +7,7 @@ was asked (READONLY, MOVED, ASK, CLUSTERDOWN) is closed once it is free; the nex
 from __future__ import annotations
 
 import asyncio
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
@@ -20,6 +21,8 @@ from redis.backoff import NoBackoff
 
 from flashstock.hotpath import keys
 from flashstock.model.addresses import FoundBy, StoreAddress
+
+logger = logging.getLogger(__name__)
 
 Place = tuple[str, int]
 """Host and port."""
@@ -96,7 +99,10 @@ class Locator(ABC):
             await self._look()
             self._looked_at_s = asyncio.get_running_loop().time()
         except Exception as failure:
-            raise redis_errors.ConnectionError(f"nobody names the primary: {failure}") from failure
+            logger.debug("nobody names the primary: %s", failure)
+            # What redis-py adds behind the colon is how it is connected, at length.
+            reason = str(failure).partition(" : ")[0]
+            raise redis_errors.ConnectionError(f"nobody names the primary: {reason}") from failure
         finally:
             self._looking = None
 
@@ -126,10 +132,10 @@ class SentinelLocator(Locator):
     def __init__(self, address: StoreAddress, timeout_s: float) -> None:
         super().__init__()
         self._service = address.service
-        own = {**_options(address.url, timeout_s), **address.sentinel_credentials}
-        if not address.sentinel_credentials:
-            # Those in the URL are for the servers.
-            own = {name: own[name] for name in own if name not in ("username", "password")}
+        own = _options(address.url, timeout_s)
+        for name in ("username", "password"):  # those in the URL are for the servers
+            own.pop(name, None)
+        own |= address.sentinel_credentials
         sentinel: Any = Sentinel  # (it has no types)
         self._sentinel = sentinel(address.hosts, sentinel_kwargs=own)
         self._found: Place = ("", 0)
