@@ -48,37 +48,43 @@ class CampaignLife(Steps):
         Raises:
             IdempotencyMismatch: the key made another campaign.
         """
+        async with self._locked() as connection:
+            return await self.draft_within(connection, terms, actor, key)
+
+    async def draft_within(
+        self, connection: AsyncConnection, terms: Terms, actor: str, key: str
+    ) -> tuple[str, bool]:
+        """``draft`` in the transaction of a caller who has locked the book."""
         request_id = digest_of("campaign", actor, key)
         payload = digest_of("campaign terms", repr(terms))
-        async with self._locked() as connection:
-            found = await connection.execute(
-                select(campaigns).where(campaigns.c.request_id == request_id)
-            )
-            row = found.first()
-            if row is not None:
-                if row.request_digest != payload:
-                    raise IdempotencyMismatch("this Idempotency-Key made another campaign")
-                return str(row.code), False
-            code, at_ms = await _new_code(connection), self._clock()
-            await connection.execute(
-                insert(campaigns),
-                {
-                    "code": code,
-                    "status": Status.DRAFT.value,
-                    "latest_revision": 1,
-                    "live_revision": 0,
-                    "starts_at_ms": terms.starts_at_ms,
-                    "ends_at_ms": terms.ends_at_ms,
-                    "request_id": request_id,
-                    "request_digest": payload,
-                    "created_by": actor,
-                    "created_at_ms": at_ms,
-                    "updated_at_ms": at_ms,
-                },
-            )
-            terms = await _titled(connection, terms)
-            await records.add_revision(connection, code, 1, terms, actor, at_ms)
-            await records.audit(connection, code, 1, "draft", actor, at_ms)
+        found = await connection.execute(
+            select(campaigns).where(campaigns.c.request_id == request_id)
+        )
+        row = found.first()
+        if row is not None:
+            if row.request_digest != payload:
+                raise IdempotencyMismatch("this Idempotency-Key made another campaign")
+            return str(row.code), False
+        code, at_ms = await _new_code(connection), self._clock()
+        await connection.execute(
+            insert(campaigns),
+            {
+                "code": code,
+                "status": Status.DRAFT.value,
+                "latest_revision": 1,
+                "live_revision": 0,
+                "starts_at_ms": terms.starts_at_ms,
+                "ends_at_ms": terms.ends_at_ms,
+                "request_id": request_id,
+                "request_digest": payload,
+                "created_by": actor,
+                "created_at_ms": at_ms,
+                "updated_at_ms": at_ms,
+            },
+        )
+        terms = await _titled(connection, terms)
+        await records.add_revision(connection, code, 1, terms, actor, at_ms)
+        await records.audit(connection, code, 1, "draft", actor, at_ms)
         return code, True
 
     async def edit(self, code: str, seen: int, terms: Terms, actor: str) -> int:
