@@ -16,6 +16,7 @@ import msgspec
 from pydantic import ValidationError
 
 from flashstock.api import schemas
+from flashstock.api.plain_json import plain_reader
 from flashstock.api.strict_json import invalid_json, parse_json
 from flashstock.errors import IdempotencyKeyRequired, InvalidRequest, UnsupportedMediaType
 from flashstock.model import eligibility, rules
@@ -137,6 +138,9 @@ class ConfirmBody(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 _reserve: Final = msgspec.json.Decoder(ReserveBody).decode
 _batch: Final = msgspec.json.Decoder(BatchBody).decode
 _confirm: Final = msgspec.json.Decoder(ConfirmBody).decode
+_plain_reserve: Final = plain_reader(ReserveBody)
+_plain_batch: Final = plain_reader(BatchBody)
+_is_pool_id: Final = re.compile(POOL_ID_PATTERN.removesuffix("$")).fullmatch
 
 _Struct = TypeVar("_Struct", bound=msgspec.Struct)
 
@@ -151,7 +155,9 @@ _RECEIPT_QUOTES: Final = 2 * (1 + 1)
 
 def decode_reserve(body: bytes) -> ReserveBody:
     """Read the body of ``POST /v1/reservations``. Raises ``InvalidRequest`` naming the field."""
-    decoded = _decode(_reserve, body, schemas.ReservationRequest)
+    decoded = _plain_reserve(body)
+    if decoded is None or not _is_pool_id(decoded.pool):
+        decoded = _decode(_reserve, body, schemas.ReservationRequest)
     if body.count(b'"') != _RESERVE_QUOTES + _quotes(decoded.attests):
         parse_json(body)
     return decoded
@@ -159,7 +165,9 @@ def decode_reserve(body: bytes) -> ReserveBody:
 
 def decode_batch(body: bytes) -> BatchBody:
     """Read the body of ``POST /v1/reservations/batch``. Raises ``InvalidRequest``."""
-    decoded = _decode(_batch, body, schemas.BatchRequest)
+    decoded = _plain_batch(body)
+    if decoded is None or not all(map(_is_pool_id, {item.pool for item in decoded.items})):
+        decoded = _decode(_batch, body, schemas.BatchRequest)
     excess = body.count(b'"') - _BATCH_QUOTES - _ITEM_QUOTES * len(decoded.items)
     if excess and excess != sum(_quotes(item.attests) for item in decoded.items):
         parse_json(body)

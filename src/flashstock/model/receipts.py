@@ -11,8 +11,13 @@ from base64 import urlsafe_b64decode
 from binascii import b2a_base64
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final
 
 from flashstock.model.ids import FIELD_SEPARATOR, URL_SAFE
+
+_BLOCK: Final = 64
+"""Bytes that SHA-256 takes at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +43,20 @@ class ReceiptSigner:
     def __init__(self, keys: Mapping[str, bytes], current: str) -> None:
         self._keys = dict(keys)
         self._current = current
-        self._keyed = hmac.new(self._keys[current], digestmod="sha256")
-        """Copied for every receipt: the key's own blocks are hashed once, not each time."""
+        # The two halves of HMAC (RFC 2104) with the key's block already in them. A copy of each
+        # costs two thirds of a copy of Python's own HMAC object.
+        secret = self._keys[current]
+        block = (sha256(secret).digest() if len(secret) > _BLOCK else secret).ljust(_BLOCK, b"\0")
+        self._inner = sha256(bytes(byte ^ 0x36 for byte in block))
+        self._outer = sha256(bytes(byte ^ 0x5C for byte in block))
 
     def sign(self, reservation_id: str, buyer: str, quantity: int, stamp: str) -> str:
         """Sign one hold. ``stamp`` is ``deadline_ms⇥generation⇥seq`` (shared by a whole batch)."""
         claims = f"{stamp}\t{quantity}\t{reservation_id}\t{buyer}".encode()
-        keyed = self._keyed.copy()
-        keyed.update(claims)
-        encoded = b2a_base64(claims + keyed.digest(), newline=False).translate(URL_SAFE)
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(claims)
+        outer.update(inner.digest())
+        encoded = b2a_base64(claims + outer.digest(), newline=False).translate(URL_SAFE)
         return f"{self._current}.{encoded.decode()}"
 
     def verify(self, text: str) -> Receipt | None:

@@ -75,3 +75,10 @@ def test_signed_text_that_is_no_receipt_is_none():
 def test_a_signer_needs_its_key():
     with pytest.raises(KeyError):
         ReceiptSigner(KEYS, "missing")
+
+
+@pytest.mark.parametrize("length", [1, 32, 63, 64, 65, 200])
+def test_secrets_of_any_length_sign_what_hmac_would(length):
+    """``verify`` asks Python's own HMAC."""
+    signer = ReceiptSigner({"key": b"s" * length}, "key")
+    assert signer.verify(sign(signer, RECEIPT)) == RECEIPT
