@@ -28,11 +28,16 @@ BEYOND_A_SCHEMA = (
     "must be an RFC 3339 time",  # leap seconds, and whatever else a generator takes for a time
     " is reserved",
     "is not a receipt of this service",
+    "name each ",
+    "name allowance or oversell_ratio, not both",
+    "source and destination must be two locations",
+    "a movement ",  # which states a kind joins
+    "is required of a movement ",
 )
 """What the service demands that JSON Schema has no words for."""
 
 
-DOCUMENT = Fakes().api.openapi()
+DOCUMENT = Fakes(stock="of the service under test").api.openapi()
 REBUILD = "/v1/ops/rebuild"
 """Left out: while it runs everything else is a 503, which here counts as a failure."""
 

@@ -13,11 +13,14 @@ from sqlalchemy import text
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from flashstock.bootstrap_stock import build_stock_services
 from flashstock.ledger import tables
 from flashstock.ledger.engine import create_engine, writing
 from flashstock.ledger.migrate import upgrade
 from tests import servers
 from tests.stockbook.shelves import Shelves
+from tests.stockbook.shop import Shop
+from tests.unit.api.fakes import Fakes
 
 
 def _migrate(url: str) -> None:
@@ -83,3 +86,14 @@ async def shelves(engine: AsyncEngine) -> Shelves:
     made = Shelves(engine)
     await made.furnish()
     return made
+
+
+@pytest.fixture
+async def shop(engine: AsyncEngine, shelves: Shelves) -> AsyncIterator[Shop]:
+    """The book over HTTP; proved at the end, down to every movement."""
+    fakes = Fakes(stock=build_stock_services(engine, shelves.clock, lambda _: 0))
+    await fakes.services.keyring.refresh(fakes.queries)
+    made = Shop(fakes)
+    yield made
+    await made.proved()
+    await fakes.services.stock_watch.stop()
