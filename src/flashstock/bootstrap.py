@@ -20,6 +20,7 @@ from flashstock.api.counters import HotCounters
 from flashstock.api.services import Services
 from flashstock.bootstrap_stock import (
     build_stock_services,
+    campaigns_beside_the_writer,
     notices_beside_the_writer,
     returns_beside_the_writer,
 )
@@ -250,6 +251,7 @@ async def run_writer(settings: Settings) -> None:
         private_webhooks=settings.may_tell_private_addresses,
     )
     returns = returns_beside_the_writer(stores.engine, now_ms, stores.store)
+    campaigns = campaigns_beside_the_writer(stores.engine, now_ms, stores.store)
     process = WriterProcess(
         stores.engine,
         stores.servers,
@@ -257,7 +259,7 @@ async def run_writer(settings: Settings) -> None:
         writers,
         sweeper,
         pauser,
-        beside=[watch.run, *notices, returns],
+        beside=[watch.run, *notices, returns, *campaigns],
     )
     try:
         await process.run()

@@ -10,10 +10,18 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from flashstock.api.campaign_services import CampaignServices
 from flashstock.api.dispatch_services import ChannelServices, DispatchServices
 from flashstock.api.notice_services import NoticeServices
 from flashstock.api.stock_services import BookServices, StockServices
+from flashstock.campaigns.balances import PresaleBalances
+from flashstock.campaigns.bundles import Bundles
+from flashstock.campaigns.closing import CampaignClosing
+from flashstock.campaigns.course import CampaignCourse
+from flashstock.campaigns.gifts import GiftGiver, GiftViews
+from flashstock.campaigns.life import CampaignLife
 from flashstock.campaigns.prices import pools_of
+from flashstock.campaigns.views import CampaignViews
 from flashstock.channels.marks import mark
 from flashstock.channels.outside_orders import OutsideOrders
 from flashstock.channels.policies import Policies
@@ -25,6 +33,7 @@ from flashstock.dispatch.shipping import Shipping
 from flashstock.dispatch.sourcing import plan
 from flashstock.errors import Unavailable
 from flashstock.hotpath.replies import ReservationReply
+from flashstock.hotpath.store import HotStore
 from flashstock.notices.courier import Courier
 from flashstock.notices.hints import Hints
 from flashstock.notices.sender import HttpSender
@@ -40,6 +49,7 @@ from flashstock.stockbook.identity import Identity
 from flashstock.stockbook.lots import Lots
 from flashstock.stockbook.movements import Movements
 from flashstock.stockbook.pool_flights import PoolFlights
+from flashstock.stockbook.pool_relay import PoolRelay
 from flashstock.stockbook.purchases import Purchases
 from flashstock.stockbook.stocktakes import Stocktakes
 from flashstock.stockbook.transfers import Transfers
@@ -74,6 +84,7 @@ def build_stock_services(
         notices=build_notices(engine, clock, take_refusals, private_webhooks=private_webhooks),
         channels=build_channels(engine, clock),
         dispatch=build_dispatch(engine, clock, hot or NoPools()),
+        campaigns=build_campaigns(engine, clock, flights),
     )
 
 
@@ -89,6 +100,33 @@ def build_book(engine: AsyncEngine, clock: Callable[[], int], flights: PoolFligh
         lots=Lots(engine, clock),
         identity=Identity(engine, flights, clock),
     )
+
+
+def build_campaigns(
+    engine: AsyncEngine, clock: Callable[[], int], flights: PoolFlights
+) -> CampaignServices:
+    """Campaigns, from the draft to the end."""
+    views = CampaignViews(engine, clock)
+    return CampaignServices(
+        life=CampaignLife(engine, clock),
+        course=CampaignCourse(engine, clock),
+        views=views,
+        bundles=Bundles(engine, clock),
+        gifts=GiftViews(engine),
+        balances=PresaleBalances(engine, views, clock),
+        flights=flights,
+    )
+
+
+def campaigns_beside_the_writer(
+    engine: AsyncEngine, clock: Callable[[], int], store: HotStore
+) -> list[Background]:
+    """What carries units between the book and the pools, ends campaigns and gives gifts."""
+    return [
+        PoolRelay(engine, store, clock).run,
+        CampaignClosing(engine, clock).run,
+        GiftGiver(engine, store, clock).run,
+    ]
 
 
 def build_channels(engine: AsyncEngine, clock: Callable[[], int]) -> ChannelServices:

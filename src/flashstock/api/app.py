@@ -16,6 +16,8 @@ from flashstock.api.handlers import add_exception_handlers
 from flashstock.api.hot import HotRoutes
 from flashstock.api.openapi import TITLE, build_document
 from flashstock.api.routes import (
+    campaign_stock,
+    campaigns,
     catalogue,
     channels,
     health,
@@ -59,6 +61,11 @@ STOCK_ROUTERS: Final[tuple[APIRouter, ...]] = (
     channels.channels,
     channels.publishing,
     channels.policies,
+    campaigns.showing,
+    campaigns.campaigns,
+    campaign_stock.bundles,
+    campaign_stock.balances,
+    campaign_stock.flights,
     orders.orders,
     orders.looking,
 )

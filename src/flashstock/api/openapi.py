@@ -46,6 +46,8 @@ TAGS: Final = [
     {"name": "stocktakes", "description": "Count, compare, approve."},
     {"name": "lots", "description": "Units that are guaranteed until a moment."},
     {"name": "channels", "description": "Many shops, one stock: what each may show."},
+    {"name": "campaigns", "description": "What is sold for how long to whom, and its stock."},
+    {"name": "bundles", "description": "Several SKUs that are sold as one."},
     {"name": "orders", "description": "What is to be packed, what left, what came back."},
     {"name": "webhooks", "description": "Who is told what, and what became of it."},
     {"name": "warnings", "description": "What is wrong at present, and what to do about stock."},

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from flashstock.api.campaign_services import CampaignServices
 from flashstock.api.dispatch_services import ChannelServices, DispatchServices
 from flashstock.api.notice_services import NoticeServices
 from flashstock.stockbook.balances import Balances
@@ -42,3 +43,4 @@ class StockServices:
     notices: NoticeServices
     channels: ChannelServices
     dispatch: DispatchServices
+    campaigns: CampaignServices

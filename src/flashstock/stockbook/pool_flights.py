@@ -15,6 +15,7 @@ from typing import Any, Final
 from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from flashstock.errors import PoolOfBook
 from flashstock.ledger.engine import LONG_OPERATION_TIMEOUT_MS, is_sqlite, reading, writing
 from flashstock.ledger.tables import pools
 from flashstock.stockbook.pool_commands import (
@@ -91,6 +92,17 @@ class PoolFlights:
         async with one_moment(self._engine) as connection:
             commands = await pending_of(connection, names)
             return [await self._flight(connection, command) for command in commands]
+
+    async def refuse_if_of_book(self, pool: str) -> None:
+        """Units that the book has set aside are moved by the book only.
+
+        Raises:
+            PoolOfBook: the pool has, or had, units of the book.
+        """
+        statement = select(allocations.c.sku).where(allocations.c.pool == pool).limit(1)
+        async with reading(self._engine) as connection:
+            if (await connection.execute(statement)).first() is not None:
+                raise PoolOfBook(pool=pool)
 
     async def counts(self) -> tuple[int, int]:
         """(commands pending, the age of the oldest in ms), for the metrics."""

@@ -99,6 +99,7 @@ async def get_pool(pool: PoolIdOf, services: ServicesOf) -> Response:
         **problems(
             errors.UnknownPool,
             errors.InsufficientStock,
+            errors.PoolOfBook,
             errors.IdempotencyKeyRequired,
             errors.IdempotencyMismatch,
             errors.NotRecorded,
@@ -113,7 +114,12 @@ async def adjust_pool(
     principal: PrincipalOf,
     key: IdempotencyKeyOf,
 ) -> Response:
-    """Units are taken from what is available only, never from what buyers hold."""
+    """Units are taken from what is available only, never from what buyers hold.
+
+    A pool that is filled from the stock book is changed there only: add to its campaign, or end it.
+    """
+    if services.stock is not None:
+        await services.stock.campaigns.flights.refuse_if_of_book(pool)
     view, replayed = await services.pools.adjust(
         principal.name, key, pool, body.delta, body.lock_delta
     )
