@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from time import monotonic
+
+import psutil
 
 from flashstock.client import Client, PoolOrder
 from flashstock.model.ids import shard_of
@@ -58,6 +60,16 @@ class Sale:
                 await asyncio.sleep(0.02)
                 found = [o for o in self.acknowledged(shard) if o.key not in before]
         return found
+
+    @contextmanager
+    def writer_stopped(self) -> Iterator[None]:
+        """SIGSTOP for the writer: what is granted meanwhile is in no SQL."""
+        writer = psutil.Process(self.service.running["writer_pid"])
+        writer.suspend()
+        try:
+            yield
+        finally:
+            writer.resume()
 
     async def is_open_in(self, shards: Iterable[int]) -> None:
         """Wait until holds are granted again in each of the shards."""

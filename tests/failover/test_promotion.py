@@ -14,6 +14,8 @@ from tests.failover.valkeys import ManyServers, Server, eventually
 
 LATE = 20
 """Acknowledged holds that no replica knows."""
+UNWRITTEN_S = 0.3
+"""The crowd asks for this long while nobody commits."""
 
 
 async def fall_behind(many: ManyServers, sale: Sale, shard: int) -> Server:
@@ -34,6 +36,15 @@ async def fall_behind(many: ManyServers, sale: Sale, shard: int) -> Server:
     return primary
 
 
+async def kill_before_the_commit(sale: Sale, primary: Server) -> float:
+    """Kill it with decisions that SQL does not have, and nobody else. Returns the moment."""
+    with sale.writer_stopped():
+        await asyncio.sleep(UNWRITTEN_S)
+        killed_at = now()
+        primary.kill()
+    return killed_at
+
+
 async def is_replaced(many: ManyServers, shard: int, old: Server) -> None:
     def replaced() -> bool:
         return many.primary_of(shard) is not old
@@ -44,8 +55,7 @@ async def is_replaced(many: ManyServers, shard: int, old: Server) -> None:
 async def test_sentinel_promotes_a_replica_that_is_behind(sentinels, tmp_path):
     async with selling(sentinels, tmp_path) as sale:
         old = await fall_behind(sentinels, sale, 0)
-        killed_at = now()
-        old.kill()
+        killed_at = await kill_before_the_commit(sale, old)
         await is_replaced(sentinels, 0, old)
         await sale.is_open_in([0])
         lossy_until = now()
@@ -70,8 +80,7 @@ async def test_a_cluster_promotes_a_replica_that_is_behind(cluster, tmp_path):
         assert len({home.port for home in homes.values()}) > 1, "the shards are spread"
         old = await fall_behind(cluster, sale, 0)
         others = [shard for shard in shards if homes[shard] is not old]
-        killed_at = now()
-        old.kill()
+        killed_at = await kill_before_the_commit(sale, old)
         await sale.is_open_in(others)
         await is_replaced(cluster, 0, old)
         await sale.is_open_in(shards)

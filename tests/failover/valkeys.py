@@ -233,6 +233,8 @@ class Cluster(ManyServers):
         self.url = f"redis+cluster://127.0.0.1:{primaries[0].port},127.0.0.1:{primaries[1].port}"
         for server in self.data:
             eventually(partial(self._is_whole, server), "the cluster is whole")
+        for primary in primaries:
+            eventually(partial(self.replicas_of, primary), "its replica is known")
 
     def _is_whole(self, server: Server) -> bool:
         roles = [flags for _, flags, _ in nodes_of(server)]
