@@ -49,6 +49,8 @@ class StoreView:
 
     pools: Sequence[StoredPool] | None = None
     shards: list[ShardStatus] | None = None
+    flights: tuple[int, int] | None = None
+    """Commands between the book and the pools, and the age of the oldest in ms."""
 
 
 async def render_metrics(services: Services) -> bytes:
@@ -58,6 +60,8 @@ async def render_metrics(services: Services) -> bytes:
         async with asyncio.timeout(STORE_TIMEOUT_SECONDS):
             view.pools = await services.queries.pools("", POOLS_SHOWN_MAX)
             view.shards = await shard_statuses(services.store, services.queries)
+            if services.stock is not None:
+                view.flights = await services.stock.campaigns.flights.counts()
     except (Unavailable, TimeoutError) as problem:
         _log.info("metrics without what the stores say: %s", problem)
     services.proof_watch.wanted()
@@ -85,6 +89,7 @@ class _Snapshot(Collector):
         yield from _pools(self.view.pools)
         yield from _proof(self.services.proof_watch.last)
         yield from _stock_proof(self.services.stock_watch.last)
+        yield from _flights(self.view.flights)
 
     def _waiting(self) -> Iterator[Metric]:
         waiting = GaugeMetricFamily(
@@ -213,6 +218,20 @@ def _proof(proof: Proof | None) -> Iterator[Metric]:
         "flashstock_reconciliation_timestamp_seconds",
         "When the last reconciliation was finished",
         [((), proof.finished_at_s)] if proof else [],
+    )
+
+
+def _flights(flights: tuple[int, int] | None) -> Iterator[Metric]:
+    """What is between the stock book and the pools; a rising age means that nobody carries it."""
+    yield _gauge(
+        "flashstock_stock_commands_in_flight",
+        "Commands between the stock book and the pools that have not arrived",
+        [((), float(flights[0]))] if flights else [],
+    )
+    yield _gauge(
+        "flashstock_stock_command_oldest_seconds",
+        "The age of the oldest command between the stock book and the pools",
+        [((), flights[1] / 1000)] if flights else [],
     )
 
 
