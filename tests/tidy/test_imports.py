@@ -24,7 +24,18 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"recovery", "report"}),
     frozenset({"writer", "demo", "replay"}),
     frozenset({"reconcile", "stockbook"}),
-    frozenset({"campaigns", "groups", "dispatch", "channels", "notices", "payments", "statistics"}),
+    frozenset(
+        {
+            "campaigns",
+            "groups",
+            "dispatch",
+            "channels",
+            "imports",
+            "notices",
+            "payments",
+            "statistics",
+        }
+    ),
     frozenset({"service"}),
     frozenset({"api"}),
     frozenset({"bootstrap_stock"}),
@@ -36,6 +47,7 @@ LAYERS: tuple[frozenset[str], ...] = (
 LAYER_OF = {part: number for number, layer in enumerate(LAYERS) for part in layer}
 
 BOOK = {"stockbook", "campaigns", "groups", "dispatch", "channels", "notices", "payments"} | {
+    "imports",
     "statistics",
     "bootstrap_stock",
 }

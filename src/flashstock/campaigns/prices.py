@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from flashstock.campaigns.tables import (
@@ -98,3 +98,36 @@ def _at(prices: Sequence[Any], at_ms: int) -> Any | None:
     """The price in force at that time; after all of them, the last."""
     before = [price for price in prices if price.in_force_from_ms <= at_ms]
     return before[-1] if before else (prices[0] if prices else None)
+
+
+async def exported_items(
+    connection: AsyncConnection, after: tuple[str, int], limit: int
+) -> Sequence[Any]:
+    """Items of each campaign's newest revision, with its terms, by (code, item)."""
+    position = (campaign_items.c.code, campaign_items.c.item)
+    revision = campaign_revisions.c
+    statement = (
+        select(
+            campaign_items,
+            campaigns.c.status,
+            revision.name,
+            revision.starts_at_ms,
+            revision.ends_at_ms,
+            revision.per_buyer_limit,
+            revision.hold_ms,
+        )
+        .join(
+            campaigns,
+            (campaigns.c.code == campaign_items.c.code)
+            & (campaigns.c.latest_revision == campaign_items.c.revision),
+        )
+        .join(
+            campaign_revisions,
+            (revision.code == campaign_items.c.code)
+            & (revision.revision == campaign_items.c.revision),
+        )
+        .where(tuple_(*position) > tuple_(*after))
+        .order_by(*position)
+        .limit(limit)
+    )
+    return (await connection.execute(statement)).all()

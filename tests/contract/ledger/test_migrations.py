@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from flashstock.campaigns import tables as campaign_tables
 from flashstock.channels import tables as channel_tables
 from flashstock.dispatch import tables as dispatch_tables
+from flashstock.imports import tables as import_tables
 from flashstock.ledger import migrate, tables
 from flashstock.ledger.engine import (
     LONG_OPERATION_TIMEOUT_MS,
@@ -30,6 +31,7 @@ from flashstock.ledger.stored import StoredPool, StoredRefund
 from flashstock.model.rules import PoolCounters, PoolRules
 from flashstock.model.states import DeductMode, PoolState, ReservationState
 from flashstock.notices import tables as notice_tables
+from flashstock.payments import tables as payment_tables
 from flashstock.statistics import tables as statistics_tables
 from flashstock.stockbook import tables as stock_tables
 
@@ -39,7 +41,9 @@ DESCRIBED = (
     campaign_tables,
     channel_tables,
     dispatch_tables,
+    import_tables,
     notice_tables,
+    payment_tables,
     statistics_tables,
 )
 """Whatever has tables must be imported to be compared."""

@@ -1,0 +1,1 @@
+"""Payments compared: the gateway's statement against what is on record here."""
