@@ -4,11 +4,11 @@ and is called by ``bootstrap`` alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from flashstock.api.campaign_services import CampaignServices
 from flashstock.api.dispatch_services import ChannelServices, DispatchServices
@@ -20,9 +20,15 @@ from flashstock.campaigns.closing import CampaignClosing
 from flashstock.campaigns.course import CampaignCourse
 from flashstock.campaigns.gifts import GiftGiver, GiftViews
 from flashstock.campaigns.life import CampaignLife
-from flashstock.campaigns.prices import pools_of
+from flashstock.campaigns.prices import (
+    amounts_of_balances,
+    amounts_of_orders,
+    exported_items,
+    pools_of,
+)
+from flashstock.campaigns.terms import Item, Terms
 from flashstock.campaigns.views import CampaignViews
-from flashstock.channels.marks import mark
+from flashstock.channels.marks import EVERYTHING, mark
 from flashstock.channels.outside_orders import OutsideOrders
 from flashstock.channels.policies import Policies
 from flashstock.channels.publication import Publication
@@ -34,12 +40,18 @@ from flashstock.dispatch.sourcing import plan
 from flashstock.errors import Unavailable
 from flashstock.hotpath.replies import ReservationReply
 from flashstock.hotpath.store import HotStore
+from flashstock.imports.campaign_rows import CampaignRows
+from flashstock.imports.exports import Exports
+from flashstock.imports.service import Imports
 from flashstock.notices.courier import Courier
 from flashstock.notices.hints import Hints
 from flashstock.notices.sender import HttpSender
 from flashstock.notices.warnings import Warnings
 from flashstock.notices.watcher import Watcher
 from flashstock.notices.webhooks import Webhooks
+from flashstock.payments.cases import Cases
+from flashstock.payments.known import Known
+from flashstock.payments.reconciliation import Reconciliation
 from flashstock.statistics.folder import Folder
 from flashstock.statistics.queries import Statistics
 from flashstock.statistics.refusals import RefusalRecorder
@@ -56,6 +68,8 @@ from flashstock.stockbook.transfers import Transfers
 
 Background = Callable[[], Coroutine[Any, Any, None]]
 TakeRefusals = Callable[[], Mapping[tuple[str, str], int]]
+MARKED_MAX: Final = 500
+"""SKUs that shops are told of one by one."""
 
 
 def build_stock_services(
@@ -172,7 +186,7 @@ def build_notices(
     *,
     private_webhooks: bool,
 ) -> NoticeServices:
-    """Webhooks, warnings, hints and statistics."""
+    """Webhooks, warnings, hints and statistics; files; payments."""
     statistics = Statistics(engine)
     return NoticeServices(
         webhooks=Webhooks(engine, clock, private_allowed=private_webhooks),
@@ -181,7 +195,38 @@ def build_notices(
         statistics=statistics,
         refusals=RefusalRecorder(engine, take_refusals, clock),
         campaign_pools=partial(pools_of, engine),
+        imports=Imports(
+            engine, clock, partial(draft_imported, CampaignLife(engine, clock)), marked
+        ),
+        exports=Exports(engine, exported_items),
+        reconciliation=Reconciliation(engine, clock, Known(amounts_of_orders, amounts_of_balances)),
+        cases=Cases(engine, clock),
     )
+
+
+async def marked(connection: AsyncConnection, skus: Sequence[str], at_ms: int) -> None:
+    """Have shops look again at these SKUs, or at all where they are many."""
+    await mark(connection, skus if len(skus) <= MARKED_MAX else [EVERYTHING], at_ms)
+
+
+async def draft_imported(
+    life: CampaignLife, connection: AsyncConnection, rows: CampaignRows, actor: str, key: str
+) -> str:
+    """A campaign of a file as a draft, in the import's transaction."""
+    items = tuple(
+        Item(number, row.sku, row.quantity, row.price_minor, row.currency, row.title)
+        for number, row in enumerate(rows.items, start=1)
+    )
+    terms = Terms(
+        rows.name,
+        rows.starts_at_ms,
+        rows.ends_at_ms,
+        items,
+        per_buyer_limit=rows.per_buyer_limit,
+        hold_ms=rows.hold_ms,
+    )
+    code, _ = await life.draft_within(connection, terms, actor, key)
+    return code
 
 
 def notices_beside_the_writer(

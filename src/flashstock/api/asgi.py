@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, Final
 
 from flashstock.errors import BodyTooLarge, InvalidRequest
+from flashstock.model.csv_rows import BYTES_MAX as CSV_BYTES_MAX
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -16,6 +17,8 @@ ASGIHandler = Callable[[Scope, Receive, Send], Awaitable[None]]
 BODY_BYTES_MAX: Final = 64 * 1024
 BATCH_BODY_BYTES_MAX: Final = 1024 * 1024
 BATCH_PATH: Final = "/v1/reservations/batch"
+CSV_PATHS: Final = ("/v1/imports/", "/v1/payments/statements")
+"""Where files are taken."""
 
 
 class ClientGone(Exception):
@@ -39,6 +42,8 @@ def header_of(scope: Scope, name: bytes) -> bytes | None:
 
 def body_bytes_max(path: str) -> int:
     """How large a body may be that is sent to this path."""
+    if path.startswith(CSV_PATHS):
+        return CSV_BYTES_MAX
     return BATCH_BODY_BYTES_MAX if path == BATCH_PATH else BODY_BYTES_MAX
 
 
@@ -67,15 +72,19 @@ async def read_body(scope: Scope, receive: Receive) -> bytes:
         ClientGone: there is nobody to answer any more.
     """
     limit = body_bytes_max(scope["path"])
-    body = b""
+    body: bytes | bytearray = b""
     more = True
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientGone
         # Servers hand over nearly every body in one piece, so this rarely joins anything.
-        body += message.get("body", b"")
+        if body:
+            body = body if isinstance(body, bytearray) else bytearray(body)
+            body += message.get("body", b"")
+        else:
+            body = message.get("body", b"")
         if len(body) > limit:
             raise BodyTooLarge(f"this path takes at most {limit} bytes", bytes_max=limit)
         more = message.get("more_body", False)
-    return body
+    return bytes(body)

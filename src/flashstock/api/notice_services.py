@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from flashstock.imports.exports import Exports
+from flashstock.imports.service import Imports
 from flashstock.notices.hints import Hints
 from flashstock.notices.warnings import Warnings
 from flashstock.notices.webhooks import Webhooks
+from flashstock.payments.cases import Cases
+from flashstock.payments.reconciliation import Reconciliation
 from flashstock.statistics.queries import Statistics
 from flashstock.statistics.refusals import RefusalRecorder
 
@@ -25,3 +29,7 @@ class NoticeServices:
     statistics: Statistics
     refusals: RefusalRecorder
     campaign_pools: CampaignPools
+    imports: Imports
+    exports: Exports
+    reconciliation: Reconciliation
+    cases: Cases

@@ -52,6 +52,8 @@ TAGS: Final = [
     {"name": "webhooks", "description": "Who is told what, and what became of it."},
     {"name": "warnings", "description": "What is wrong at present, and what to do about stock."},
     {"name": "statistics", "description": "What became of requests, minute by minute."},
+    {"name": "imports", "description": "Files in and out, as CSV."},
+    {"name": "payments", "description": "What gateways say, compared with what is on record."},
     {"name": "operations", "description": "Proof, and what needs a person."},
     {"name": "keys", "description": "Who may talk to this service."},
     {"name": "health", "description": "For machines that watch."},

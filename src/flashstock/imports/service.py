@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
@@ -31,6 +31,9 @@ DraftCampaign = Callable[[AsyncConnection, CampaignRows, str, str], Awaitable[st
 """Draft a campaign inside the caller's transaction: (connection, campaign, actor, key) → its code.
 Raises ``InvalidRequest`` where it can't be one."""
 
+Notice = Callable[[AsyncConnection, Sequence[str], int], Awaitable[None]]
+"""Told inside the transaction: (connection, SKUs, at)."""
+
 
 class ImportKind(StrEnum):
     SKUS = "skus"
@@ -56,12 +59,20 @@ class Imports:
     Args:
         clock: ms since the epoch.
         draft: drafts campaigns.
+        on_safety_stock: told of SKUs whose safety stock changed: fewer or more may be shown.
     """
 
-    def __init__(self, engine: AsyncEngine, clock: Callable[[], int], draft: DraftCampaign) -> None:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        clock: Callable[[], int],
+        draft: DraftCampaign,
+        on_safety_stock: Notice,
+    ) -> None:
         self._engine = engine
         self._clock = clock
         self._draft = draft
+        self._on_safety_stock = on_safety_stock
 
     async def run(
         self, kind: ImportKind, body: bytes, caller: str, key: str, *, dry_run: bool
@@ -125,7 +136,10 @@ class Imports:
     ) -> Result:
         at_ms = self._clock()
         if kind is ImportKind.SKUS:
-            return await apply_skus(connection, parsed, at_ms)
+            result, kept_back = await apply_skus(connection, parsed, at_ms)
+            if kept_back:
+                await self._on_safety_stock(connection, kept_back, at_ms)
+            return result
         if kind is ImportKind.STOCK:
             return await apply_stock(connection, parsed, import_id, caller, at_ms)
         return await self._drafted(connection, parsed, import_id, caller)

@@ -112,17 +112,25 @@ def _from_shopify(table: CsvTable) -> SkuRows:
     return SkuRows(tuple(rows.values()), ("sku", "spu", "title"), skipped)
 
 
-async def apply_skus(connection: AsyncConnection, parsed: SkuRows, at_ms: int) -> Result:
-    """Write them, inside the caller's transaction."""
+async def apply_skus(
+    connection: AsyncConnection, parsed: SkuRows, at_ms: int
+) -> tuple[Result, list[str]]:
+    """Write them, inside the caller's transaction.
+
+    Returns:
+        What was done, and the SKUs whose safety stock is another now.
+    """
     result = Result(rows=len(parsed.rows) + parsed.skipped, skipped=parsed.skipped)
+    kept_back: list[str] = []
     for start in range(0, len(parsed.rows), _AT_ONCE):
-        await _apply_some(connection, parsed.rows[start : start + _AT_ONCE], at_ms, result)
-    return result
+        rows = parsed.rows[start : start + _AT_ONCE]
+        kept_back += await _apply_some(connection, rows, at_ms, result)
+    return result, kept_back
 
 
 async def _apply_some(
     connection: AsyncConnection, rows: Sequence[dict[str, Any]], at_ms: int, result: Result
-) -> None:
+) -> list[str]:
     names = [row["sku"] for row in rows]
     found = await connection.execute(select(skus).where(skus.c.sku.in_(names)))
     known = {row.sku: row._asdict() for row in found}
@@ -130,13 +138,20 @@ async def _apply_some(
     if new:
         times = {"created_at_ms": at_ms, "updated_at_ms": at_ms}
         await connection.execute(insert(skus), [{**row, **times} for row in new])
+    result.created += len(new)
     for row in rows:
         before = known.get(row["sku"])
         if before is None:
-            result.created += 1
-        elif all(before[name] == value for name, value in row.items()):
+            continue
+        if all(before[name] == value for name, value in row.items()):
             result.unchanged += 1
-        else:
-            result.changed += 1
-            values = {**row, "updated_at_ms": at_ms}
-            await connection.execute(update(skus).where(skus.c.sku == row["sku"]).values(values))
+            continue
+        result.changed += 1
+        values = {**row, "updated_at_ms": at_ms}
+        await connection.execute(update(skus).where(skus.c.sku == row["sku"]).values(values))
+    return [
+        row["sku"]
+        for row in rows
+        if row.get("safety_stock", known.get(row["sku"], {}).get("safety_stock", 0))
+        != known.get(row["sku"], {}).get("safety_stock", 0)
+    ]
