@@ -33,6 +33,10 @@ BEYOND_A_SCHEMA = (
     "source and destination must be two locations",
     "a movement ",  # which states a kind joins
     "is required of a movement ",
+    "items: ",
+    "gifts: ",
+    "deposit_minor ",
+    "a bundle is made of SKUs",
 )
 """What the service demands that JSON Schema has no words for."""
 

@@ -36,7 +36,8 @@ COMPONENT_QUANTITY_MAX: Final = 1_000
 ORDER_NO_PATTERN: Final = r"^[0-9]{1,32}$"
 _ORDER_NO_OR_NOTHING: Final = r"^[0-9]{0,32}$"
 _CODE_OR_NOTHING: Final = r"^[2-9A-HJ-NP-Z]{0,8}$"
-_FLIGHT_OR_NOTHING: Final = r"^([0-9]{1,13}/.{1,400})?$"
+_FLIGHT_OR_NOTHING: Final = r"^([0-9]{1,13}/[^\x00-\x1f\x7f-\x9f]{1,400})?$"
+_NO_CONTROLS_OR_NOTHING: Final = NO_CONTROL_CHARACTERS.replace("+$", "*$")
 
 PriceMinor = Annotated[int, Field(ge=1, le=PRICE_MINOR_MAX, examples=[1999])]
 ItemQuantity = Annotated[int, Field(ge=1, le=rules.POOL_QUANTITY_MAX, examples=[100])]
@@ -260,7 +261,7 @@ class StepPageRequest(NumberedPageRequest):
 
 
 class BundlePageRequest(_Page):
-    after: Annotated[str, Field(max_length=128)] = ""
+    after: Annotated[str, Field(max_length=128, pattern=_NO_CONTROLS_OR_NOTHING)] = ""
 
 
 class GiftPageRequest(_Page):

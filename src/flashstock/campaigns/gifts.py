@@ -18,7 +18,7 @@ from sqlalchemy import exists, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from flashstock.campaigns.gift_watch import find_paid_orders
-from flashstock.campaigns.records import item_of
+from flashstock.campaigns.records import find, item_of
 from flashstock.campaigns.tables import campaign_gifts, campaign_items, campaigns
 from flashstock.campaigns.terms import GIFTS_ONLY, gift_pool_of
 from flashstock.errors import FlashstockError, Unavailable
@@ -214,7 +214,10 @@ class GiftViews:
     async def page(
         self, code: str, after: str, limit: int, order_no: str | None = None
     ) -> list[GivenGift]:
-        """The gifts of a campaign's orders, by order number, or that of one order."""
+        """The gifts of a campaign's orders, by order number, or that of one order.
+
+        Raises ``UnknownCampaign``.
+        """
         columns = campaign_gifts.c
         statement = select(campaign_gifts).where(columns.code == code, columns.order_no > after)
         if order_no is not None:
@@ -222,6 +225,8 @@ class GiftViews:
         statement = statement.order_by(columns.order_no).limit(limit)
         async with reading(self._engine) as connection:
             rows = (await connection.execute(statement)).all()
+            if not rows:
+                await find(connection, code)
         return [
             GivenGift(
                 row.order_no,

@@ -341,7 +341,10 @@ async def list_steps(
 @campaigns.get(
     "/{code}/gifts",
     summary="Which orders got which gift",
-    responses={200: {"model": GivenGiftPage}, **problems(errors.InvalidRequest)},
+    responses={
+        200: {"model": GivenGiftPage},
+        **problems(errors.UnknownCampaign, errors.InvalidRequest),
+    },
 )
 async def list_gifts(
     code: CodeOf, page: Annotated[GiftPageRequest, Query()], service: CampaignsOf
