@@ -1,4 +1,4 @@
-"""A migrated, empty database of each kind, with two locations and a few SKUs."""
+"""Many shops and one stock, on either database."""
 
 from __future__ import annotations
 
@@ -6,12 +6,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tests.channels.mall import Mall
-from tests.stockbook.conftest import (  # noqa: F401 (fixtures)
-    book_postgres_url,
-    book_sqlite_file,
-    book_url,
-    engine,
-)
+from tests.databases import engine, migrated_postgres_url, migrated_sqlite_file  # noqa: F401
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from flashstock.errors import (
 )
 from flashstock.ledger.engine import create_engine
 from tests.channels.mall import Mall
+from tests.dispatch.yard import address_of
 
 PAID, SHIPPED, CLOSED = OrderState.PAID, OrderState.SHIPPED, OrderState.CLOSED
 
@@ -77,8 +78,8 @@ async def test_whatever_is_told_twice_happens_once(stocked):
     assert await stocked.balance("cap") == {"on_hand": 10, "available": 7, "committed": 3}
 
 
-async def test_told_by_many_at_once_it_happens_once(stocked, book_url):
-    others = [Mall(create_engine(book_url)) for _ in range(2)]
+async def test_told_by_many_at_once_it_happens_once(stocked):
+    others = [Mall(create_engine(address_of(stocked.engine))) for _ in range(2)]
     await asyncio.gather(
         *(
             teller.tell("7", word, ("cap", "", 3), key=f"{number}-{word}")

@@ -8,14 +8,9 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tests.campaigns.site import sited
+from tests.databases import engine, migrated_postgres_url, migrated_sqlite_file  # noqa: F401
 from tests.dispatch.counter import Counter
-from tests.dispatch.yard import Yard
-from tests.stockbook.conftest import (  # noqa: F401 (fixtures)
-    book_postgres_url,
-    book_sqlite_file,
-    book_url,
-    engine,
-)
+from tests.dispatch.yard import Yard, address_of
 
 
 @pytest.fixture
@@ -27,9 +22,9 @@ async def yard(engine: AsyncEngine) -> Yard:  # noqa: F811 (a fixture)
 
 
 @pytest.fixture
-async def counter(valkey_url: str, book_url: str) -> AsyncIterator[Counter]:  # noqa: F811
-    """Ten units of ``cap`` at ``east`` in the pool ``sale``, on a hot path of its own."""
-    async with sited(valkey_url, book_url) as site:
+async def counter(valkey_url: str, engine: AsyncEngine) -> AsyncIterator[Counter]:  # noqa: F811
+    """Ten units of ``sku`` at ``east`` in the pool ``sale``, on a hot path of its own."""
+    async with sited(valkey_url, address_of(engine)) as site:
         made = Counter(site)
         await made.open()
         yield made

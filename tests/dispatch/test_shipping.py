@@ -24,7 +24,7 @@ from flashstock.errors import (
 )
 from flashstock.ledger.engine import create_engine, reading, writing
 from flashstock.stockbook.tables import stock_balances
-from tests.dispatch.yard import NOW_MS, Yard
+from tests.dispatch.yard import NOW_MS, Yard, address_of
 
 
 async def test_what_is_shipped_leaves_the_pool_s_stock_and_is_on_record(yard):
@@ -57,11 +57,11 @@ async def test_an_order_is_shipped_once_however_often_it_is_asked(yard):
     assert await yard.allotted("sale") == {("cap", "east"): (3, 2)}
 
 
-async def test_many_who_ship_an_order_at_once_ship_it_once(yard, book_url):
+async def test_many_who_ship_an_order_at_once_ship_it_once(yard):
     await yard.set_aside("sale", "cap", east=40)
     for number in range(5):
         await yard.sell(f"{number}", "sale", 2)
-    engines = [create_engine(book_url) for _ in range(3)]
+    engines = [create_engine(address_of(yard.engine)) for _ in range(3)]
     yards = [Yard(engine) for engine in engines]
 
     async def ship(number: int) -> int:
@@ -80,10 +80,10 @@ async def test_many_who_ship_an_order_at_once_ship_it_once(yard, book_url):
     assert await yard.balance("cap", "east") == {"on_hand": 30, "campaign": 30}
 
 
-async def test_a_repetition_at_the_same_time_ships_nothing_more(yard, book_url):
+async def test_a_repetition_at_the_same_time_ships_nothing_more(yard):
     await yard.set_aside("sale", "cap", east=9)
     await yard.sell("100", "sale", 3)
-    again = Yard(create_engine(book_url))
+    again = Yard(create_engine(address_of(yard.engine)))
     asked = [
         one.ship("100", command_id="one", quantity=1) for one in (yard, again) for _ in range(4)
     ]
@@ -280,7 +280,7 @@ async def test_gifts_leave_with_their_order(yard):
     await yard.sell("100", "sale", buyer="bob")
     await yard.sell("200", "gift", buyer="bob")
     await yard.sell("101", "sale", buyer="eve")
-    given = {"code": "c", "item": 1, "tier": 0, "buyer": "bob", "decided_at_ms": 1}
+    given = {"code": "c", "item": 1, "tier": 0, "buyer": "bob", "decided_at_ms": 1, "paid_seq": 1}
     for order_no, gift_order_no in (("100", "200"), ("101", None)):
         which = {"order_no": order_no, "gift_order_no": gift_order_no}
         gift = {"pool": "gift", "sku": "mug", "state": "given" if gift_order_no else "none"}

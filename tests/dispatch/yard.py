@@ -31,6 +31,12 @@ async def shop_locations(connection: AsyncConnection, channel: str) -> Collectio
     return SHOPS[channel]
 
 
+def address_of(engine: AsyncEngine) -> str:
+    """Where the database is, for whoever opens it a second time."""
+    plain = engine.url.set(drivername=engine.url.get_backend_name())
+    return plain.render_as_string(hide_password=False)
+
+
 class Yard:
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine

@@ -32,7 +32,7 @@ from flashstock.errors import (
 from flashstock.ledger.engine import reading, writing
 from flashstock.model.ids import digest_of
 from flashstock.model.stock import MovementKind, Posting, StockCommand, StockState
-from flashstock.stockbook.posting import lock_book, post
+from flashstock.stockbook.posting import BOOK_TIMEOUT_MS, lock_book, post
 from flashstock.stockbook.tables import locations, stock_balances
 
 
@@ -139,7 +139,7 @@ class OutsideOrders:
             IdempotencyMismatch: the key, or the order, was sent with other contents before.
             InsufficientStock: the shop sold what is not there; nothing is recorded.
         """
-        async with writing(self._engine) as connection:
+        async with writing(self._engine, BOOK_TIMEOUT_MS) as connection:
             await lock_book(connection)
             channel = await known_channel(connection, told.channel)
             if await _was_told(connection, told):

@@ -15,7 +15,7 @@ from flashstock.channels.shares import ChannelMode, Policy
 from flashstock.channels.tables import publication_policies
 from flashstock.errors import UnknownSku
 from flashstock.ledger.engine import reading, writing
-from flashstock.stockbook.posting import lock_book
+from flashstock.stockbook.posting import BOOK_TIMEOUT_MS, lock_book
 from flashstock.stockbook.tables import skus
 
 COMPANY: Final = EVERYTHING
@@ -56,7 +56,7 @@ class Policies:
         Raises:
             UnknownSku, UnknownChannel: it names what is not there.
         """
-        async with writing(self._engine) as connection:
+        async with writing(self._engine, BOOK_TIMEOUT_MS) as connection:
             await lock_book(connection)
             named = {*policy.weights, *filter(None, [policy.low_water_channel])}
             for channel in sorted(named):
@@ -69,7 +69,7 @@ class Policies:
 
     async def drop(self, sku: str) -> bool:
         """Let the company's policy hold for a SKU again. Returns whether it had one of its own."""
-        async with writing(self._engine) as connection:
+        async with writing(self._engine, BOOK_TIMEOUT_MS) as connection:
             await lock_book(connection)
             its_own = publication_policies.c.sku == sku
             if (await connection.execute(delete(publication_policies).where(its_own))).rowcount:

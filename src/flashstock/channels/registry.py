@@ -15,7 +15,7 @@ from flashstock.channels.states import OrderState
 from flashstock.channels.tables import channel_locations, channel_states, channels
 from flashstock.errors import UnknownChannel, UnknownLocation
 from flashstock.ledger.engine import reading, writing
-from flashstock.stockbook.posting import lock_book
+from flashstock.stockbook.posting import BOOK_TIMEOUT_MS, lock_book
 from flashstock.stockbook.tables import locations
 
 CHANNEL_ID_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$"
@@ -66,7 +66,7 @@ class Channels:
         Raises:
             UnknownLocation: it names one that is not there.
         """
-        async with writing(self._engine) as connection:
+        async with writing(self._engine, BOOK_TIMEOUT_MS) as connection:
             await lock_book(connection)
             await _check_locations(connection, channel.locations)
             before = await channel_of(connection, channel.id)
@@ -108,7 +108,7 @@ class Channels:
 
     async def put_states(self, channel_id: str, states: Mapping[str, OrderState]) -> StateMap:
         """Say what the shop's words mean, all of them at once. Raises ``UnknownChannel``."""
-        async with writing(self._engine) as connection:
+        async with writing(self._engine, BOOK_TIMEOUT_MS) as connection:
             await lock_book(connection)
             await known_channel(connection, channel_id)
             old = delete(channel_states).where(channel_states.c.channel == channel_id)

@@ -32,7 +32,7 @@ from flashstock.dispatch.return_rows import Return, returns_of, returns_page
 from flashstock.dispatch.tables import order_shipment_lines, order_shipments
 from flashstock.errors import NotShippable, NotShipped
 from flashstock.ledger.engine import reading, writing
-from flashstock.stockbook.posting import lock_book
+from flashstock.stockbook.posting import BOOK_TIMEOUT_MS, lock_book
 from flashstock.stockbook.tables import skus
 
 
@@ -119,7 +119,7 @@ class OrderBook:
         Raises:
             UnknownOrder: there is none. NotShippable: there is nothing left of it to be checked.
         """
-        async with writing(self._engine) as connection:
+        async with writing(self._engine, BOOK_TIMEOUT_MS) as connection:
             await lock_book(connection)
             sale = await sale_of(connection, order_no)
             if sale.audited_at_ms is None:
@@ -139,7 +139,7 @@ class OrderBook:
         Raises:
             UnknownOrder: there is none. NotShipped: something of it has not left.
         """
-        async with writing(self._engine) as connection:
+        async with writing(self._engine, BOOK_TIMEOUT_MS) as connection:
             await lock_book(connection)
             sale = await sale_of(connection, order_no)
             if sale.completed_at_ms is None:
