@@ -213,7 +213,10 @@ def save(
     path = RESULTS / f"{stem}.json"
     path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     drawn = {name: rows for name, rows in taken.items() if rows}
-    subtitle = f"{described['commit']} · {described['cpu_count']} cores · {described['at']}"
+    subtitle = (
+        f"{described['commit']} · {described['cpu_count']} cores,"
+        f" {described['busy_before']:.0%} busy before · {described['at']}"
+    )
     if drawn:
         draw(drawn, CURVES.values(), subtitle, path.with_suffix(".png"))
     if reference:

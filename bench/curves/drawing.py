@@ -32,7 +32,8 @@ def draw(taken: dict[str, list[Row]], curves: Iterable[Curve], subtitle: str, pa
     drawing.suptitle(f"How cost grows · {subtitle}", fontsize=9)
     # Letters stay letters, and the same figures make the same file: small, and fit for git.
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "flashstock"}):
-        drawing.savefig(path, dpi=110, metadata={"Date": None} if path.suffix == ".svg" else None)
+        said = {"Date": None, "Creator": None} if path.suffix == ".svg" else None
+        drawing.savefig(path, dpi=110, metadata=said)
 
 
 def _draw_panel(axes: Any, panel: Panel, rows: list[Row]) -> None:
