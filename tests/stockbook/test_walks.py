@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,12 +19,14 @@ _names = count()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def walked_url(request: pytest.FixtureRequest) -> str:
+def walked_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """One book for all walks of a test: what one leaves behind must not mislead the next."""
     if request.param == "postgresql":
         url: str = request.getfixturevalue("book_postgres_url")
         return url
-    return f"sqlite:///{request.getfixturevalue('book_sqlite_file')}"
+    path = tmp_path / "walked.sqlite3"
+    shutil.copy(request.getfixturevalue("book_sqlite_file"), path)
+    return f"sqlite:///{path}"
 
 
 def test_random_walks_keep_every_identity(walked_url: str):

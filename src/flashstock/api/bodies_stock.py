@@ -114,7 +114,9 @@ def stocktake_body(stocktake: Stocktake) -> dict[str, Any]:
 
 
 def lot_body(lot: Lot, now_ms: int) -> dict[str, Any]:
-    return {**_dated(asdict(lot)), "over": lot.guaranteed_until_ms <= now_ms}
+    fields = _dated(asdict(lot))
+    del fields["release_command"]
+    return {**fields, "over": lot.guaranteed_until_ms <= now_ms}
 
 
 def identity_body(report: IdentityReport) -> dict[str, Any]:

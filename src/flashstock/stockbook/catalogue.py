@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from flashstock.errors import UnknownLocation, UnknownSku
 from flashstock.ledger.engine import reading, writing
-from flashstock.stockbook.posting import lock_book
+from flashstock.stockbook.posting import BOOK_TIMEOUT_MS, lock_book
 from flashstock.stockbook.tables import location_regions, locations, skus
 
 
@@ -76,7 +76,7 @@ class Catalogue:
     async def put_sku(self, sku: Sku) -> tuple[Sku, bool]:
         """Write all of a SKU's fields. Returns it as it is now, and whether it is new."""
         values = _without_times(asdict(sku))
-        async with writing(self._engine) as connection:
+        async with writing(self._engine, BOOK_TIMEOUT_MS) as connection:
             await lock_book(connection)
             before = await connection.execute(
                 select(skus.c.safety_stock).where(skus.c.sku == sku.sku)
@@ -114,7 +114,7 @@ class Catalogue:
         values = _without_times(asdict(location))
         del values["regions"]
         code = location.code
-        async with writing(self._engine) as connection:
+        async with writing(self._engine, BOOK_TIMEOUT_MS) as connection:
             # Regions are replaced as a whole: two who do so at once must do so in turn.
             await lock_book(connection)
             created = await self._put(connection, locations, locations.c.code == code, values)

@@ -45,6 +45,7 @@ class Lot:
     guaranteed_until_ms: int
     state: LotState
     released: int
+    release_command: str
     created_by: str
     created_at_ms: int
     updated_at_ms: int
@@ -127,9 +128,11 @@ class Lots:
         )
         async with writing(self._engine, BOOK_TIMEOUT_MS) as connection:
             await lock_book(connection)
-            if await earlier_number(connection, command) is not None:
-                return await _lot(connection, number), True
-            found = await _open(connection, number)
+            await earlier_number(connection, command)
+            found = await _lot(connection, number)
+            if found.release_command == command.id:
+                return found, True
+            _must_be_open(found)
             if self._clock() < found.guaranteed_until_ms:
                 raise LotStillValid(
                     f"lot {number} is still guaranteed",
@@ -144,7 +147,12 @@ class Lots:
                 states = (StockState.AVAILABLE, StockState.UNSELLABLE)
                 posting = Posting(*cell, *states, released)
                 await post(connection, replace(command, postings=(posting,)), self._clock())
-            values = {"state": LotState.RELEASED.value, "released": released}
+            # Where nothing was left there is no movement to tell a repetition by.
+            values = {
+                "state": LotState.RELEASED.value,
+                "released": released,
+                "release_command": command.id,
+            }
             return await self._change(connection, number, values), False
 
     async def extend(self, number: int, guaranteed_until_ms: int) -> tuple[Lot, bool]:
@@ -159,7 +167,8 @@ class Lots:
         """
         async with writing(self._engine, BOOK_TIMEOUT_MS) as connection:
             await lock_book(connection)
-            found = await _open(connection, number)
+            found = await _lot(connection, number)
+            _must_be_open(found)
             if guaranteed_until_ms == found.guaranteed_until_ms:
                 return found, True
             if guaranteed_until_ms < found.guaranteed_until_ms:
@@ -208,11 +217,11 @@ class Lots:
         return await _lot(connection, number)
 
 
-async def _open(connection: AsyncConnection, number: int) -> Lot:
-    found = await _lot(connection, number)
+def _must_be_open(found: Lot) -> None:
     if found.state is not LotState.OPEN:
-        raise DocumentClosed(f"lot {number} is {found.state}", lot=number, state=found.state.value)
-    return found
+        raise DocumentClosed(
+            f"lot {found.id} is {found.state}", lot=found.id, state=found.state.value
+        )
 
 
 async def _lot(connection: AsyncConnection, number: int) -> Lot:

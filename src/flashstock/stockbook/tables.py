@@ -298,6 +298,7 @@ lots: Final = Table(
     Column("guaranteed_until_ms", BigInteger, nullable=False),
     Column("state", String(16), nullable=False),
     Column("released", BigInteger, nullable=False, server_default=text("0")),
+    Column("release_command", Text, nullable=False, server_default=""),
     Column("created_by", Text, nullable=False),
     Column("created_at_ms", BigInteger, nullable=False),
     Column("updated_at_ms", BigInteger, nullable=False),

@@ -315,6 +315,7 @@ def _create_counts() -> None:
         sa.Column("guaranteed_until_ms", sa.BigInteger, nullable=False),
         sa.Column("state", sa.String(16), nullable=False),
         sa.Column("released", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+        sa.Column("release_command", sa.Text, nullable=False, server_default=""),
         sa.Column("created_by", sa.Text, nullable=False),
         sa.Column("created_at_ms", sa.BigInteger, nullable=False),
         sa.Column("updated_at_ms", sa.BigInteger, nullable=False),
