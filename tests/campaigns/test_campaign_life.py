@@ -270,7 +270,12 @@ async def test_waves_are_withheld_and_changed_without_a_leak(office):
     assert await office.site.counters(pool) == (10, 3, 0, 0, 7)
     item = Item(1, "mug", 20, waves=(Wave(soon, 4), Wave(soon + 5, 3), Wave(soon + 9, 8)))
     await office.life.edit(code, 1, office.terms(item), "ops")
-    await office.in_force(code, 2)
+    await office.life.submit(code, 2, "ops")
+    await office.life.approve(code, 2, "boss", is_admin=False)
+    while await office.site.pending():
+        await office.site.relay.round()
+        await office.site.node.is_applied()
+        assert (await office.site.counters(pool))[1] <= 5, "not even for a moment"
     assert await office.site.counters(pool) == (20, 5, 0, 0, 15)
 
 

@@ -6,8 +6,11 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
+from sqlalchemy import select
 
+from flashstock.campaigns.gift_watch import find_paid_orders
 from flashstock.campaigns.gifts import GiftGiver
+from flashstock.campaigns.tables import campaign_gifts
 from flashstock.campaigns.terms import Gift, Item
 from flashstock.errors import (
     BalancePaid,
@@ -17,6 +20,8 @@ from flashstock.errors import (
     Unavailable,
     UnknownOrder,
 )
+from flashstock.ledger.engine import reading
+from flashstock.model.ids import ReservationId, digest_of
 from tests.campaigns.offers import Office
 from tests.recovery.node import raw
 
@@ -84,6 +89,9 @@ class LosingPools:
         answer = await self._real.reserve(pool_id, units, digests, *others)
         return await self._once("reserve", digests[0], answer)
 
+    async def cancel(self, target, kind):
+        return await self._real.cancel(target, kind)
+
     async def confirm(self, target, payment_ref):
         answer = await self._real.confirm(target, payment_ref)
         return await self._once("confirm", str(target), answer)
@@ -106,6 +114,27 @@ async def test_two_givers_whose_replies_are_lost_give_everyone_one_gift(office):
     assert await tiers(office, code, pool, "abcde") == expected
     for tier in (1, 2):
         assert await office.site.counters(f"{code}-1-g{tier}") == (2, 0, 0, 2, 0)
+
+
+async def test_a_giver_that_heard_of_a_later_moment_does_not_give_a_second_gift(office):
+    code = await office.running(Item(1, "mug", 10, gifts=(Gift("pin", 1, 1), Gift("card", 1, 2))))
+    pool, first = f"{code}-1", f"{code}-1-g1"
+    await office.site.sell(pool, "a")
+    await office.given()
+    await office.site.sell(pool, "b")
+    await office.site.node.is_applied()
+    await find_paid_orders(office.site.engine, office.clock())
+    async with reading(office.site.engine) as connection:
+        open_gifts = campaign_gifts.c.state == "deciding"
+        slept_on = (await connection.execute(select(campaign_gifts).where(open_gifts))).one()
+    await office.given()
+    order = await office.site.order_of(pool, "a")
+    gift = ReservationId(first, digest_of("gift", order, first))
+    await office.site.node.reservations.return_sale("shop", "back", str(gift), 1)
+    await office.giver._step(slept_on)
+    await office.given()
+    assert await tiers(office, code, pool, "b") == [("given", 2)]
+    assert await office.site.counters(first) == (1, 1, 0, 0, 0)
 
 
 async def test_a_hold_that_was_lost_with_redis_is_asked_for_again(office):

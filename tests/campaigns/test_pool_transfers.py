@@ -236,6 +236,45 @@ async def test_a_command_that_redis_has_forgotten_is_known_to_the_journal(site, 
     assert await site.counters("pool") == (10, 10, 0, 0, 0)
 
 
+async def test_the_journal_is_believed_only_when_it_has_all_of_the_log(site, valkey_url):
+    await stocked(site, north=10)
+    await site.open_pool("pool", 10)
+    create, add, _ = await site.pending()
+    store = site.node.stores.store
+    rules = {**create.rules, "state": "paused", "waves": ""}
+    await store.configure("pool", rules, created=(0, 0))
+    await site.node.is_applied()
+    await site.relay.round()
+    await site.node.stop_writing()
+    await store.adjust("pool", 10, 0, add.digest)
+    with raw(valkey_url) as client:
+        client.delete(keys.command(0, add.digest))
+    for _ in range(5):
+        await site.relay.round()
+    site.node.write()
+    await site.carried_out()
+    assert await site.counters("pool") == (10, 10, 0, 0, 0)
+
+
+async def test_a_step_is_booked_once_though_two_relays_have_seen_it(site):
+    await stocked(site, north=10)
+    await site.open_pool("pool", 10)
+    await site.carried_out()
+    await site.node.hold("pool", "ann", 4)
+    async with writing(site.engine) as connection:
+        await pool_transfers.wind_down(connection, "end", "pool", now_ms(), early=True)
+    (seen,) = await site.pending()
+    while (await site.pending())[0].step == 0:
+        await site.relay.step(seen)
+        await site.node.is_applied()
+    for _ in range(3):
+        await site.relay.step(seen)
+    (now,) = await site.pending()
+    assert (now.step, now.taken) == (1, 6)
+    assert await site.allotted("pool") == {("sku", "north"): 4}
+    await site.adds_up()
+
+
 async def test_a_relay_with_old_rules_has_the_newest_written_again(site):
     await stocked(site, north=10)
     await site.open_pool("pool", 10)

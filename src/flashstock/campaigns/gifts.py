@@ -28,6 +28,7 @@ from flashstock.ledger.engine import reading, writing
 from flashstock.ledger.tables import orders
 from flashstock.model.eligibility import Attests
 from flashstock.model.ids import ReservationId, digest_of
+from flashstock.model.states import ReservationState
 from flashstock.stockbook.pool_commands import PoolCommandKind, PoolCommandState
 from flashstock.stockbook.tables import pool_commands
 
@@ -77,6 +78,8 @@ class GiftPools(Protocol):
     ) -> BatchReply: ...
 
     async def confirm(self, target: ReservationId, payment_ref: str) -> ReservationReply: ...
+
+    async def cancel(self, target: ReservationId, kind: str) -> ReservationReply: ...
 
 
 class GiftGiver:
@@ -139,7 +142,8 @@ class GiftGiver:
         )
         verdict = Verdict(reply.verdicts[0] - ord("0"))
         if verdict in (Verdict.HELD, Verdict.REPLAYED):
-            await self._set(row, state=GiftState.HELD.value)
+            if not await self._set(row, state=GiftState.HELD.value):
+                await self._let_go_unless_chosen(row, target)
         elif verdict in (Verdict.SOLD_OUT, Verdict.ENDED):
             await self._next_tier(row)
         else:
@@ -193,16 +197,25 @@ class GiftGiver:
         changes = {"tier": later.tier, "pool": pool, "sku": later.sku}
         await self._set(row, state=GiftState.DECIDING.value, **changes)
 
-    async def _set(self, row: Any, **changes: Any) -> None:
+    async def _let_go_unless_chosen(self, row: Any, target: ReservationId) -> None:
+        """Another giver has gone on to another tier: what was held here is not wanted."""
+        statement = select(campaign_gifts.c.pool).where(campaign_gifts.c.order_no == row.order_no)
+        async with reading(self._engine) as connection:
+            chosen = (await connection.execute(statement)).scalar()
+        if chosen != target.pool:
+            await self._store.cancel(target, ReservationState.CANCELLED.value)
+
+    async def _set(self, row: Any, **changes: Any) -> bool:
         """Go on from exactly where the row was read; whoever comes second changes nothing."""
         columns = campaign_gifts.c
         where = (columns.state == row.state) & (columns.tier == row.tier)
         async with writing(self._engine) as connection:
-            await connection.execute(
+            changed = await connection.execute(
                 update(campaign_gifts)
                 .where(columns.order_no == row.order_no, where)
                 .values(decided_at_ms=self._clock(), **changes)
             )
+        return changed.rowcount == 1
 
 
 class GiftViews:
