@@ -34,6 +34,7 @@ from flashstock.channels.policies import Policies
 from flashstock.channels.publication import Publication
 from flashstock.channels.registry import Channels, locations_of
 from flashstock.dispatch.order_book import OrderBook
+from flashstock.dispatch.return_rows import in_flight as returns_in_flight
 from flashstock.dispatch.returns import HotReturns, Returns
 from flashstock.dispatch.shipping import Shipping
 from flashstock.dispatch.sourcing import plan
@@ -90,7 +91,7 @@ def build_stock_services(
         private_webhooks: whether webhooks may go to private addresses.
         hot: takes sales back; without it orders can't be returned.
     """
-    flights = PoolFlights(engine, shard_of, clock)
+    flights = PoolFlights(engine, shard_of, clock, returns_in_flight)
     return StockServices(
         engine=engine,
         clock=clock,

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import select
 
 from flashstock.dispatch.orders import ReturnKind, Sale, sales_of
-from flashstock.dispatch.return_rows import Return, returns_of
+from flashstock.dispatch.return_rows import Return, in_flight, returns_of
 from flashstock.dispatch.returns import HotReturns, ReturnOrder, Returns
 from flashstock.dispatch.shipping import ShipOrder, Shipping
 from flashstock.errors import Unavailable
@@ -16,6 +16,7 @@ from flashstock.hotpath.replies import ReservationReply
 from flashstock.ledger.engine import reading
 from flashstock.ledger.tables import reservations
 from flashstock.model.ids import ReservationId, digest_of, parse_reservation_id
+from flashstock.stockbook.pool_flights import PoolFlights
 from tests.campaigns.site import Site, now_ms
 from tests.dispatch.yard import shop_locations
 from tests.recovery.node import raw
@@ -50,6 +51,7 @@ class Counter:
         self.site = site
         self.wire = Wire(site.node.stores.store)
         self.returns = Returns(site.engine, now_ms, self.wire)
+        site.flights = PoolFlights(site.engine, site.node.stores.store.shard_of, now_ms, in_flight)
         self.shipping = Shipping(site.engine, now_ms, shop_locations)
 
     async def open(self) -> None:

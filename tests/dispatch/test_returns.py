@@ -110,6 +110,7 @@ async def test_a_crash_between_the_stores_is_finished_by_the_resumer(counter, cu
         await counter.ship(order_no, command_id="meanwhile")
     counter.wire.cut = ""
     await counter.site.node.is_applied()
+    await counter.site.adds_up()
     assert await counter.returns.resume() == 1
     assert await counter.returns.resume() == 0
     again, replayed = await counter.take_back(order_no, **fields)

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flashstock.dispatch.orders import ReturnKind, ReturnState
 from flashstock.dispatch.tables import order_returns
-from flashstock.ledger.tables import cursors, journal, quarantine
+from flashstock.ledger.tables import cursors, journal, quarantine, reservations
 from flashstock.model.events import LogEntry, Returned, decode
 
 
@@ -47,6 +47,7 @@ class Return:
     updated_at_ms: int
 
 
+PAGE: Final = 100
 _ROWS: Final = select(*(order_returns.c[name] for name in Return.__slots__))
 _RETURNED: Final[ColumnElement[str]] = literal_column("'returned'")
 _PENDING: Final[ColumnElement[str]] = literal_column("'pending'")
@@ -83,6 +84,26 @@ async def returns_page(
         statement = statement.where(order_returns.c.state == state.value)
     statement = statement.order_by(order_returns.c.number).limit(limit)
     return [_return_of(row) for row in await connection.execute(statement)]
+
+
+async def in_flight(connection: AsyncConnection) -> dict[str, int]:
+    """Units by pool that have left it with a return, and that the book still counts as shipped."""
+    flying: dict[str, int] = {}
+    after = 0
+    while True:
+        page = await returns_page(connection, ReturnState.PENDING, after, PAGE)
+        for asked in page:
+            if asked.kind is ReturnKind.SHIPPED and await _has_left_pool(connection, asked):
+                flying[asked.pool] = flying.get(asked.pool, 0) + asked.quantity
+        if len(page) < PAGE:
+            return flying
+        after = page[-1].number
+
+
+async def _has_left_pool(connection: AsyncConnection, asked: Return) -> bool:
+    shard = select(reservations.c.shard).where(reservations.c.id == asked.reservation_id)
+    found = (await connection.execute(shard)).scalar_one()
+    return bool(await event_of(connection, found, asked))
 
 
 async def change(connection: AsyncConnection, number: int, **values: Any) -> None:

@@ -7,7 +7,7 @@ the book and have not reached the pool, or have left the pool and have not reach
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -66,20 +66,30 @@ async def one_moment(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         yield connection
 
 
+InFlight = Callable[[AsyncConnection], Awaitable[Mapping[str, int]]]
+"""Units by pool that have left it and that the book still counts, for other reasons than ours."""
+
+
 class PoolFlights:
     """Reads for those who watch. Every method raises ``LedgerUnavailable``.
 
     Args:
         shard_of: the shard a pool lives in.
         clock: ms since the epoch.
+        returning: sold units that have left their pool and are not booked as returned yet.
     """
 
     def __init__(
-        self, engine: AsyncEngine, shard_of: Callable[[str], int], clock: Callable[[], int]
+        self,
+        engine: AsyncEngine,
+        shard_of: Callable[[str], int],
+        clock: Callable[[], int],
+        returning: InFlight | None = None,
     ) -> None:
         self._engine = engine
         self._shard_of = shard_of
         self._clock = clock
+        self._returning = returning
 
     async def page(self, after: tuple[int, str], limit: int) -> list[Flight]:
         """Pending commands, oldest first."""
@@ -149,7 +159,7 @@ class PoolFlights:
             return await pending_command(connection, command_id)
 
     async def _net_in_flight(self, connection: AsyncConnection) -> dict[str, int]:
-        flying: dict[str, int] = {}
+        flying = dict(await self._returning(connection)) if self._returning is not None else {}
         after = (-1, "")
         while True:
             commands = await pending_page(connection, after, _PAGE)
