@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from flashstock import __version__
-from flashstock.cli import keys, runs, stores
+from flashstock.cli import keys, runs, stats, stores
 from flashstock.cli.outcome import FAILED, Invocation, report
 from flashstock.cli.settings import DataDir, settings_from
 
@@ -119,6 +119,7 @@ def api_worker(
 app.add_typer(keys.app, name="keys")
 app.command()(stores.reconcile)
 app.command()(stores.rebuild)
+app.command()(stats.stats)
 app.command()(runs.demo)
 app.command()(runs.replay)
 app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})(runs.bench)
