@@ -83,3 +83,22 @@ def test_a_ratio_is_missing_where_its_bottom_is():
     assert RATIOS["A"].of({"fast_rps": 1.0}) is None
     assert RATIOS["B2"].of({"engine_us": 4.0}) == 250_000
     assert SMOKE.smoke
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_a_tiny_stock_book_is_filled_timed_and_found_right():
+    ended = subprocess.run(
+        [sys.executable, "-m", "bench.book", "--smoke", "--json"],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    result = json.loads(ended.stdout)
+    assert (result["skus"], result["movements"]) == (50, 1_000)
+    for database in ("postgresql", "sqlite"):
+        timed = result[database]["timed"]
+        assert {"identity proof", "deep proof", "a posting"} <= set(timed)
+        assert all(one["p50_ms"] > 0 for one in timed.values())
