@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from flashstock.api import documents_channels as documents
@@ -95,7 +97,7 @@ async def test_what_a_shop_sells_is_told_in_its_own_words(api, mall):
     assert problem["missing"] == [{"sku": "cap", "missing": 1}]
 
 
-REFUSED = [
+REFUSED: list[tuple[str, str, Any, int, str]] = [
     ("GET", "/v1/channels/nowhere", None, 404, "unknown_channel"),
     ("GET", "/v1/channels/no%20id", None, 404, "unknown_channel"),
     ("PUT", "/v1/channels/a", {"name": "A", "locations": ["moon"]}, 404, "unknown_location"),
@@ -122,6 +124,8 @@ async def test_a_shop_may_see_its_numbers_and_nothing_else(api):
     await put(api, "/v1/channels/app", {"name": "App"}, 201)
     shown = await api.send("GET", "/v1/channels/app/publication", role="storefront")
     assert shown.status_code == 200
-    for method, path in (("GET", "/v1/channels/app"), ("PUT", "/v1/publication/policy")):
-        body = {} if method == "PUT" else None
+    for method, path, body in (
+        ("GET", "/v1/channels/app", None),
+        ("PUT", "/v1/publication/policy", {}),
+    ):
         await api.refused(await api.send(method, path, body, role="storefront"), 403, "forbidden")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from flashstock.api import documents_orders as documents
@@ -84,7 +86,7 @@ async def test_orders_of_a_buyer_may_be_merged_until_they_are_audited(api):
     await api.refused(await ship(api, "101", {"merge": ["102"]}), 409, "not_shippable")
 
 
-REFUSED = [
+REFUSED: list[tuple[str, str, Any, int, str]] = [
     ("GET", "/v1/orders/999", None, 404, "unknown_order"),
     ("GET", "/v1/orders/abc", None, 404, "unknown_order"),
     ("GET", "/v1/orders?state=lost", None, 422, "invalid_request"),
@@ -94,7 +96,7 @@ REFUSED = [
     ("POST", "/v1/orders/999/audit", None, 404, "unknown_order"),
     ("POST", "/v1/orders/999/complete", None, 404, "unknown_order"),
 ]
-NOT_SENT = [
+NOT_SENT: list[tuple[Any, int, str]] = [
     ({"quantity": 3}, 422, "invalid_request"),
     ({"location": "moon"}, 404, "unknown_location"),
     ({"channel": "nowhere"}, 404, "unknown_channel"),
@@ -127,12 +129,37 @@ async def test_a_shop_may_look_at_an_order_and_do_nothing(api):
         await api.refused(await api.send("GET", path, role="storefront"), 403, "forbidden")
 
 
-async def test_goods_come_back_over_http(counter):
+@pytest.fixture
+async def returning(counter):
+    """The API over a hot path that takes sales back."""
     hot = counter.site.node.stores.store
     stock = build_stock_services(counter.site.engine, now_ms, lambda _: 0, hot=hot)
     fakes = Fakes(stock=stock)
     await fakes.services.keyring.refresh(fakes.queries)
-    api = Caller(fakes)
+    return Caller(fakes)
+
+
+async def test_a_sale_of_the_book_is_not_given_back_behind_its_back(counter, returning):
+    api, order_no = returning, await counter.sell("a", 2)
+    path = f"/v1/reservations/{counter.site.reservation('sale', 'a')}/return"
+
+    async def give_back(body, key):
+        return await api.send("POST", path, body, role="storefront", idempotency_key=key)
+
+    await api.refused(await give_back({"restock": False}, "k0"), 409, "not_returnable")
+    for replayed in (None, "true"):
+        response = await give_back({"quantity": 1}, "k1")
+        assert response.status_code == 200, response.text
+        assert response.headers.get("idempotency-replayed") == replayed
+    assert await counter.rows(order_no) == [("done", "unshipped", 1)]
+    assert await counter.site.counters("sale") == (10, 9, 0, 1, 0)
+    await ship(api, order_no)
+    await api.refused(await give_back({}, "k2"), 409, "not_returnable")
+    await counter.site.adds_up()
+
+
+async def test_goods_come_back_over_http(counter, returning):
+    api = returning
     order_no = await counter.sell("a", 2)
     path = f"/v1/orders/{order_no}/return"
     await ship(api, order_no)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -98,7 +99,7 @@ async def test_no_more_comes_back_than_left_and_nothing_of_what_did_not(counter)
 @pytest.mark.parametrize("shipped", [True, False])
 async def test_a_crash_between_the_stores_is_finished_by_the_resumer(counter, cut, shipped):
     order_no = await counter.sell("a", 2)
-    fields = {"quantity": 1}
+    fields: dict[str, Any] = {"quantity": 1}
     if shipped:
         await counter.ship(order_no)
         fields["location"] = "west"

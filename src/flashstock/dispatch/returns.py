@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from sqlalchemy import insert, select
+from sqlalchemy import exists, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from flashstock.dispatch.commands import Command, begin
@@ -40,9 +40,10 @@ from flashstock.errors import FlashstockError, InvalidRequest, NotReturnable, Un
 from flashstock.hotpath.replies import ReservationReply
 from flashstock.hotpath.scripts import ReturnSaleStatus
 from flashstock.ledger.engine import reading, writing
-from flashstock.ledger.tables import reservations
+from flashstock.ledger.tables import orders, reservations
 from flashstock.model.ids import ReservationId, parse_reservation_id
 from flashstock.stockbook.posting import BOOK_TIMEOUT_MS, lock_book
+from flashstock.stockbook.tables import allocations
 
 logger = logging.getLogger(__name__)
 
@@ -125,6 +126,30 @@ class Returns:
         if asked.state is ReturnState.REFUSED:
             raise NotReturnable(asked.problem, order_no=asked.order_no)
         return asked, replayed
+
+    async def booked_order(self, reservation_id: str) -> str | None:
+        """The order that a reservation became, where the stock book has filled its pool."""
+        booked = exists().where(allocations.c.pool == orders.c.pool)
+        named = orders.c.reservation_id == reservation_id
+        async with reading(self._engine) as connection:
+            statement = select(orders.c.order_no).where(named, booked)
+            found = (await connection.execute(statement)).scalar_one_or_none()
+            return None if found is None else str(found)
+
+    async def withdraw(self, wanted: ReturnOrder, *, restock: bool) -> bool:
+        """Take back, at the pool, units of an order that never left. Was this call made before?
+
+        Here and not in the pool alone, so that they can't be on their way to the buyer meanwhile.
+
+        Raises:
+            NotReturnable: as ``take_back``; and goods that leave the pool come back to a location.
+        """
+        if not restock:
+            raise NotReturnable(
+                f"say where the goods are: POST /v1/orders/{wanted.order_no}/return",
+                order_no=wanted.order_no,
+            )
+        return (await self.take_back(wanted))[1]
 
     async def finish(self, asked: Return) -> Return:
         """Go on with a return until it is done, or was refused. Repeating it changes nothing.

@@ -19,7 +19,8 @@ from flashstock.api.routing import (
     answer,
 )
 from flashstock.api.schemas import CartRequest, ExtendRequest, ReturnRequest
-from flashstock.model.ids import RESERVATION_ID_PATTERN
+from flashstock.dispatch.returns import ReturnOrder
+from flashstock.model.ids import RESERVATION_ID_PATTERN, digest_of
 
 ReservationIdOf = Annotated[
     str,
@@ -95,6 +96,7 @@ async def extend_reservation(
             errors.UnknownReservation,
             errors.NotConfirmed,
             errors.AlreadyReturned,
+            errors.NotReturnable,
             errors.InsufficientStock,
             errors.IdempotencyKeyRequired,
             errors.IdempotencyMismatch,
@@ -114,10 +116,21 @@ async def return_reservation(
     body: ReturnRequest | None = None,
 ) -> Response:
     """Without a quantity, all that are left come back. They can be sold again, or with
-    `"restock": false` leave the pool. Either way the buyer may buy as many again.
+    `"restock": false` leave the pool. Either way the buyer may buy as many again. Where the stock
+    book has filled the pool, goods that were shipped come back to a location instead:
+    `POST /v1/orders/{order_no}/return`.
     """
     quantity = body.quantity if body is not None and body.quantity is not None else 0
     restock = body is None or body.restock
+    if services.stock is not None:
+        returns = services.stock.dispatch.returns
+        order_no = await returns.booked_order(reservation_id)
+        if order_no is not None:
+            command_id = digest_of("return", principal.name, key)
+            wanted = ReturnOrder(command_id, principal.name, order_no, quantity or None)
+            replayed = await returns.withdraw(wanted, restock=restock)
+            view = await services.reservations.get(reservation_id)
+            return answer(reservation_body(view, services.signer), replayed=replayed)
     done = await services.reservations.return_sale(
         principal.name, key, reservation_id, quantity, restock=restock
     )
