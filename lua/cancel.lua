@@ -1,6 +1,7 @@
 #!lua flags=allow-oom
---[[ cancel: give a held reservation's units back, once.
-KEYS  1 shard_meta   2 shard_log   3 pool   4 reservations   5 buyers
+--[[ cancel: give a held reservation's units back, once; withdraw one that holds none.
+KEYS  1 shard_meta   2 shard_log   3 pool   4 reservations   5 buyers   6 deadlines   7 retired
+      8 due
 ARGV  1 pool_id   2 digest   3 kind (cancelled: by the buyer; revoked: by the house)
 RETURNS {status, now_ms, seq, record}
       0 CANCELLED   1 REPLAYED   2 UNKNOWN   3 ALREADY_CONFIRMED   4 EXPIRED   -1 FENCED
@@ -8,6 +9,7 @@ WHY   the units, the buyer's allowance and the event change in one step. ]]
 --#include shard
 --#include record
 --#include buyers
+--#include endless
 
 local packed, record = find_record(KEYS[4], ARGV[1], ARGV[2])
 if not packed then
@@ -22,11 +24,17 @@ elseif record.state == 'e' then
 end
 
 local letter = ARGV[3] == 'revoked' and 'v' or 'x'
-packed = letter .. string.sub(packed, 2)
+local keys = { deadlines = KEYS[6], retired = KEYS[7], due = KEYS[8] }
+local deadline_ms = deadline_at_end(record, keys, ARGV[1], ARGV[2])
+packed = pack_record(letter, deadline_ms, record, '')
 call('HSET', KEYS[4], ARGV[2], packed)
-call('HINCRBY', KEYS[3], 'held', -record.quantity)
-call('HINCRBY', KEYS[3], 'available', record.quantity)
-give_allowance_back(KEYS[5], { [record.buyer] = record.quantity })
-append(ARGV[3], 1, ARGV[1], { ARGV[2], record.quantity })
+if record.state == 'h' then
+  call('HINCRBY', KEYS[3], 'held', -record.quantity)
+  call('HINCRBY', KEYS[3], 'available', record.quantity)
+  give_allowance_back(KEYS[5], { [record.buyer] = record.quantity })
+  append(ARGV[3], 1, ARGV[1], { ARGV[2], record.quantity })
+else
+  append('withdrawn', 1, ARGV[1], { ARGV[2], record.quantity, letter })
+end
 close_shard()
 return { 0, now, seq, packed }

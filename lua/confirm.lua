@@ -1,17 +1,19 @@
 #!lua flags=allow-oom
 --[[ confirm: a payment turns a hold into a sale, once; late payments are served or refunded.
 KEYS  1 shard_meta   2 shard_log   3 pool   4 reservations   5 deadlines   6 buyers   7 retired
-      8 payment
+      8 payment   9 due
 ARGV  1 pool_id   2 digest   3 payment_ref   4 reservation_id
 RETURNS {status, now_ms, seq, record}
       0 CONFIRMED   1 REPLAYED   2 UNKNOWN   3 ALREADY_CONFIRMED   4 PAYMENT_REF_USED
       5 REFUND_DUE   6 ALREADY_CANCELLED   -1 FENCED
 WHY   confirm and expire race inside scripts, so exactly one wins; a payment that lost is
-      recorded as an event in the same step, so it can't be forgotten. ]]
+      recorded as an event in the same step, so it can't be forgotten. What is ordered and holds
+      no units is served as a late payment is. ]]
 --#include shard
 --#include record
 --#include buyers
 --#include expiry
+--#include endless
 
 local packed, record = find_record(KEYS[4], ARGV[1], ARGV[2])
 if not packed then
@@ -37,7 +39,7 @@ local status = 0
 if record.state == 'h' then
   -- Also past its deadline: as long as nobody ended the hold, its units are still there.
   held = held - quantity
-elseif record.state == 'e' then
+elseif record.state == 'e' or record.state == 'o' then
   if available < quantity then
     local units = release_expired(pool_id, { reservations = KEYS[4], deadlines = KEYS[5],
       buyers = KEYS[6], retired = KEYS[7] }, RECLAIM_BATCHES_MAX, quantity - available)
@@ -59,7 +61,9 @@ call('SET', KEYS[8], ARGV[4], 'PX', RETENTION_MS)
 if status == 0 then
   sold = sold + quantity
   local order_index = call('HINCRBY', KEYS[1], 'orders', 1)
-  packed = pack_record('c', record.deadline_ms, record, payment_ref .. '\t' .. order_index .. '\t0')
+  local keys = { deadlines = KEYS[5], retired = KEYS[7], due = KEYS[9] }
+  local deadline_ms = deadline_at_end(record, keys, pool_id, digest)
+  packed = pack_record('c', deadline_ms, record, payment_ref .. '\t' .. order_index .. '\t0')
   call('HSET', KEYS[4], digest, packed)
   append('confirmed', 1, pool_id,
     { digest, record.state, quantity, record.buyer, payment_ref, order_index })

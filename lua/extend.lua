@@ -5,7 +5,8 @@ ARGV  1 pool_id   2 digest   3 extension_ms
 RETURNS {status, now_ms, seq, record}
       0 EXTENDED   1 UNCHANGED   2 UNKNOWN   3 ALREADY_CONFIRMED   4 EXPIRED   5 ALREADY_CANCELLED
       -1 FENCED
-WHY   the old batch keeps its member: the sweep passes over a hold whose deadline has moved. ]]
+WHY   the old batch keeps its member: the sweep passes over a hold whose deadline has moved. What
+      holds no units has nothing to keep longer: it is left as it is. ]]
 --#include shard
 --#include record
 
@@ -17,6 +18,8 @@ if record.state == 'c' or record.state == 'r' then
   return { 3, now, seq, packed }
 elseif record.state == 'x' or record.state == 'v' then
   return { 5, now, seq, packed }
+elseif record.state == 'o' then
+  return { 1, now, seq, packed }
 elseif record.state == 'e' or record.deadline_ms <= now then
   return { 4, now, seq, packed }
 end

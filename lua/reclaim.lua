@@ -11,10 +11,12 @@ WHY   hold and sale are logged in one step, so the units are never anyone else's
 --#include record
 --#include buyers
 --#include expiry
+--#include endless
 
 local pool_id, digest, payment_ref, reservation_id = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local buyer, quantity = ARGV[5], tonumber(ARGV[6])
-local deadline_ms = tonumber(ARGV[7])
+-- Of an endless hold, this is the end.
+local deadline_ms = tonumber(ARGV[7]) == NO_DEADLINE_MS and now or tonumber(ARGV[7])
 local pool = call('HMGET', KEYS[3], 'available', 'held', 'sold', 'per_buyer_limit', 'state',
   'grants')
 if not pool[1] then

@@ -24,7 +24,7 @@ for index = 10, first_buyer - 1, 2 do
   else
     call('HSET', KEYS[4], digest, packed)
     local record = parse_record(packed)
-    if record.state == 'h' then
+    if record.state == 'h' or record.state == 'o' then
       call('ZADD', KEYS[5], record.deadline_ms, digest)
       call('ZADD', KEYS[7], 'LT', record.deadline_ms, ARGV[1])
     end

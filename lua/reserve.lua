@@ -6,9 +6,10 @@ ARGV  1 pool_id   2 units_wanted (by the whole batch)   3… all digests, then a
       quantities: three columns of the same length, at most 128; where anything is attested, one
       more: a line for each item (include/eligibility.lua)
 RETURNS {status, now_ms, available, grants, seq, first_seq, deadline_ms, fast, next_wave_ms,
-      starts_at_ms, per_buyer_limit, audience_and_channels, verdicts, record…}: `verdicts` is one
-      digit an item, and a packed record follows for each REPLAYED one; audience and channels stand
-      there (a tab between) where they refused one
+      starts_at_ms, per_buyer_limit, ordered, audience_and_channels, verdicts, record…}:
+      `verdicts` is one digit an item, and a packed record follows for each REPLAYED one; `ordered`
+      is 1 where HELD ones take no units before they are paid; audience and channels stand there
+      (a tab between) where they refused one
       0 OK   -1 FENCED   -2 UNKNOWN_POOL
 VERDICTS  0 HELD   1 REPLAYED   2 MISMATCH   3 SOLD_OUT   4 BUYER_LIMIT   5 NOT_STARTED   6 ENDED
       7 PAUSED   9 NOT_ELIGIBLE
@@ -20,11 +21,13 @@ WHY   counters, records, limits and the event change together or not at all, and
 --#include expiry
 --#include waves
 --#include eligibility
+--#include endless
 
 local pool_id = ARGV[1]
 local count = math.floor((#ARGV - 2) / 3)
 local pool = call('HMGET', KEYS[3], 'state', 'available', 'held', 'per_buyer_limit', 'hold_ms',
-  'starts_at_ms', 'ends_at_ms', 'durability', 'waves', 'locked', 'grants', 'audience', 'channels')
+  'starts_at_ms', 'ends_at_ms', 'durability', 'waves', 'locked', 'grants', 'audience', 'channels',
+  'deduct')
 if not pool[1] then
   return { -2 }
 end
@@ -62,10 +65,11 @@ if lets_in and #ARGV > 2 + 3 * count then
   end
 end
 
-local deadline_ms = now + tonumber(pool[5])
+local takes_units = pool[14] ~= 'payment'
+local deadline_ms = pool[14] == 'order' and NO_DEADLINE_MS or now + tonumber(pool[5])
 local first_seq = seq + 1
-local head = 'h' .. string.format('%013.0f', deadline_ms) .. '\t' .. GENERATION .. '\t'
-  .. text(first_seq) .. '\t'
+local head = (takes_units and 'h' or 'o') .. string.format('%013.0f', deadline_ms) .. '\t'
+  .. GENERATION .. '\t' .. text(first_seq) .. '\t'
 local middle = '\t' .. pool_id .. '\t'
 local existing = call('HMGET', KEYS[4], unpack(ARGV, 3, 2 + count))
 local taken = call('HMGET', KEYS[6], unpack(ARGV, 3 + count, 2 + 2 * count))
@@ -97,8 +101,10 @@ for index = 1, count do
     elseif quantity > available then
       verdicts[index] = 3
     else
-      available, held = available - quantity, held + quantity
-      totals[buyer] = total
+      if takes_units then
+        available, held = available - quantity, held + quantity
+        totals[buyer] = total
+      end
       local packed = head .. quantity_text .. middle .. buyer .. '\t'
       granted[digest] = packed
       granted_count = granted_count + 1
@@ -116,15 +122,27 @@ end
 if granted_count > 0 then
   grants = grants + granted_count
   call('HSET', KEYS[4], unpack(records))
-  -- A buyer who stands twice in the batch is written twice, in order: the last total stays.
-  call('HSET', KEYS[6], unpack(allowances))
-  call('ZADD', KEYS[5], deadline_ms, table.concat(digests))
+  local patient = pool[8] == 'fast'
+  if takes_units then
+    -- A buyer who stands twice in the batch is written twice, in order: the last total stays.
+    call('HSET', KEYS[6], unpack(allowances))
+    append('held', granted_count, pool_id, fields, patient)
+  else
+    append('ordered', granted_count, pool_id, fields, patient)
+  end
+  if deadline_ms == NO_DEADLINE_MS then
+    for _, digest in ipairs(digests) do
+      call('ZADD', KEYS[5], deadline_ms, digest)
+    end
+  else
+    call('ZADD', KEYS[5], deadline_ms, table.concat(digests))
+  end
   call('ZADD', KEYS[8], 'LT', deadline_ms, pool_id)
-  append('held', granted_count, pool_id, fields, pool[8] == 'fast')
 end
 if seq > seq_before then
   call('HSET', KEYS[3], 'available', available, 'held', held, 'grants', grants)
   close_shard()
 end
 return { 0, now, available, grants, seq, first_seq, deadline_ms, pool[8] == 'fast' and 1 or 0,
-  next_wave_ms, starts_at_ms, limit, unmet, table.concat(verdicts), unpack(replays) }
+  next_wave_ms, starts_at_ms, limit, takes_units and 0 or 1, unmet,
+  table.concat(verdicts), unpack(replays) }

@@ -18,6 +18,7 @@ WHY   a cart that lacks one line must not keep units from others, not even for a
 --#include expiry
 --#include waves
 --#include eligibility
+--#include endless
 
 local cart, buyer = ARGV[1], ARGV[2]
 local count = math.floor((#ARGV - 2) / 3)
@@ -42,7 +43,9 @@ local function verdict_of(line, pool)
     return 9
   end
   local taken = wanted[line.buyers] or tonumber(call('HGET', line.buyers, buyer) or 0)
-  wanted[line.buyers] = taken + line.quantity
+  if pool[12] ~= 'payment' then
+    wanted[line.buyers] = taken + line.quantity
+  end
   if limit > 0 and taken + line.quantity > limit then
     return 4
   end
@@ -75,7 +78,8 @@ for index = 1, count do
     quantity = tonumber(ARGV[argument + 2]), available = 0 }
   line.tail = text(line.quantity) .. '\t' .. line.pool_id .. '\t' .. buyer .. '\t' .. cart
   local pool = call('HMGET', line.pool, 'state', 'available', 'per_buyer_limit', 'hold_ms',
-    'starts_at_ms', 'ends_at_ms', 'grants', 'waves', 'locked', 'audience', 'channels')
+    'starts_at_ms', 'ends_at_ms', 'grants', 'waves', 'locked', 'audience', 'channels',
+    'deduct')
   local known = call('HGET', KEYS[3], line.digest)
   local verdict = 0
   if pools_seen[line.pool_id] or digests_seen[line.digest] then
@@ -106,18 +110,27 @@ local first_seq = seq + 1
 if not refused then
   for index, line in ipairs(lines) do
     if verdicts[index] == 0 then
-      local deadline_ms = now + tonumber(line.rules[4])
-      records[index] = 'h' .. string.format('%013.0f', deadline_ms) .. '\t' .. GENERATION .. '\t'
+      local mode = line.rules[12]
+      local takes_units = mode ~= 'payment'
+      local deadline_ms = mode == 'order' and NO_DEADLINE_MS or now + tonumber(line.rules[4])
+      records[index] = (takes_units and 'h' or 'o') .. string.format('%013.0f', deadline_ms)
+        .. '\t' .. GENERATION .. '\t'
         .. text(seq + 1) .. '\t' .. line.tail
-      available[index] = call('HINCRBY', line.pool, 'available', -line.quantity)
-      call('HINCRBY', line.pool, 'held', line.quantity)
+      if takes_units then
+        available[index] = call('HINCRBY', line.pool, 'available', -line.quantity)
+        call('HINCRBY', line.pool, 'held', line.quantity)
+        call('HINCRBY', line.buyers, buyer, line.quantity)
+      end
       call('HINCRBY', line.pool, 'grants', 1)
       call('HSET', KEYS[3], line.digest, records[index])
-      call('HINCRBY', line.buyers, buyer, line.quantity)
       call('ZADD', line.deadlines, deadline_ms, line.digest)
       call('ZADD', KEYS[4], 'LT', deadline_ms, line.pool_id)
-      append('held', 1, line.pool_id,
-        { text(deadline_ms), line.digest, buyer, text(line.quantity), cart })
+      local fields = { text(deadline_ms), line.digest, buyer, text(line.quantity), cart }
+      if takes_units then
+        append('held', 1, line.pool_id, fields)
+      else
+        append('ordered', 1, line.pool_id, fields)
+      end
     end
   end
 end

@@ -1,6 +1,7 @@
 #!lua
 --[[ retract: take back a hold that SQL refused because its key belongs to an older reservation.
-KEYS  1 shard_meta   2 shard_log   3 pool   4 reservations   5 buyers
+KEYS  1 shard_meta   2 shard_log   3 pool   4 reservations   5 buyers   6 deadlines   7 retired
+      8 due
 ARGV  1 pool_id   2 digest   3 generation   4 seq (of the refused event)   5 the packed record of
       the older reservation
 RETURNS {status, now_ms, seq}
@@ -10,6 +11,7 @@ WHY   SQL never counted the hold, so its units come back without an event that S
 --#include shard
 --#include record
 --#include buyers
+--#include endless
 
 local packed, record = find_record(KEYS[4], ARGV[1], ARGV[2])
 local BATCH_MAX = 128
@@ -30,6 +32,8 @@ if record.state == 'h' then
   call('HINCRBY', KEYS[3], 'available', record.quantity)
   give_allowance_back(KEYS[5], { [record.buyer] = record.quantity })
 end
+local keys = { deadlines = KEYS[6], retired = KEYS[7], due = KEYS[8] }
+deadline_at_end(record, keys, ARGV[1], ARGV[2])
 call('HSET', KEYS[4], ARGV[2], ARGV[5])
 append('repaired', 1, ARGV[1], { 'reused key' })
 close_shard()

@@ -25,59 +25,34 @@ from hypothesis.stateful import (
 )
 
 from flashstock.hotpath.scripts import Verdict
-from flashstock.model.eligibility import Attests
 from flashstock.model.events import encode_waves
 from flashstock.model.ids import ReservationId
 from flashstock.model.records import unpack_record
-from flashstock.model.rules import Wave
-from flashstock.model.states import PoolState, ReservationState
+from flashstock.model.rules import NO_DEADLINE_MS, Wave
+from flashstock.model.states import DeductMode, PoolState, ReservationState
+from tests.lua.choices import (
+    DOORS,
+    FIRST_CART_KEY,
+    GROUPED,
+    LIMITS,
+    MODES,
+    PAYABLE,
+    POOLS,
+    attested,
+    choices,
+    commands,
+    modes,
+    moments,
+    payments,
+    pools,
+    requests,
+    rules,
+)
 from tests.reference.asking import HOLD_MS, Store, create, key
 from tests.reference.invariants import check
 from tests.reference.subjects import RETENTION_MS, START_MS, InMemory, OnServer
 
 EXAMPLES = int(os.environ.get("STATE_MACHINE_EXAMPLES", "200"))
-POOLS = ("p", "q", "w", "g:1", "g:2")
-LIMITS = {"p": 3, "q": 0, "w": 2, "g:1": 3, "g:2": 3}
-GROUPED = ("g:1", "g:2")
-"""Two pools that count their limit together."""
-ATTESTED = (
-    (False, False, 0, "app"),
-    (True, False, 4, "app"),
-    (True, True, 5, "web"),
-    (False, True, 9, ""),
-)
-DOORS = {
-    "new buyers": {"audience": "new"},
-    "named buyers": {"audience": "named"},
-    "level": {"audience": "level:5"},
-    "app only": {"channels": "app"},
-    "web and mini": {"channels": "web,mini"},
-    "everyone": {"audience": "", "channels": ""},
-}
-FIRST_CART_KEY = 10_000
-"""Keys from here on are lines of carts: two for each cart."""
-
-pools = st.sampled_from(POOLS)
-choices = st.integers(0, 999)
-"""Which of the reservations there are; one in twenty times one that there is not."""
-attested = st.sampled_from(
-    ["", "", *(Attests(*said).packed() for said in ATTESTED)],
-)
-requests = st.tuples(
-    st.sampled_from([None] * 8 + [0, 1]),
-    st.sampled_from("abcde"),
-    st.sampled_from([1, 1, 2, 3]),
-    attested,
-)
-"""Key (``None``: a new one), buyer, quantity, what is attested."""
-payments = st.sampled_from([None] * 6 + ["pay0", "pay1"])
-"""``None``: a new payment."""
-commands = st.sampled_from([None] * 6 + ["command 0", "command 1"])
-"""``None``: a new command."""
-rules = st.sampled_from(
-    ["pause", "resume", "resume", "resume", "raise limit", "wave", "close", *DOORS, "everyone"]
-)
-moments = st.sampled_from([1, 999, HOLD_MS // 2, HOLD_MS, 2 * HOLD_MS, RETENTION_MS])
 
 Answer = TypeVar("Answer")
 
@@ -141,15 +116,21 @@ class ShardMachine(RuleBasedStateMachine):
         return ReservationId(pool, digest)
 
     @initialize(
-        waves=st.lists(st.tuples(st.integers(1, 3 * HOLD_MS), st.integers(1, 3)), max_size=3)
+        waves=st.lists(st.tuples(st.integers(1, 3 * HOLD_MS), st.integers(1, 3)), max_size=3),
+        mode=modes,
+        grouped=st.tuples(modes, modes),
     )
-    def open_pools(self, waves: list[tuple[int, int]]) -> None:
+    def open_pools(
+        self, waves: list[tuple[int, int]], mode: DeductMode, grouped: tuple[DeductMode, DeductMode]
+    ) -> None:
         planned = tuple(Wave(START_MS + at_ms, units) for at_ms, units in sorted(waves))
         locked = sum(wave.quantity for wave in planned)
         self.both(lambda store: create(store, "p", total=6, per_buyer_limit=LIMITS["p"]))
-        self.both(lambda store: create(store, "q", total=4, hold_ms=2 * HOLD_MS))
-        for name in GROUPED:
-            self.both(partial(create, pool=name, total=3, per_buyer_limit=LIMITS[name]))
+        self.both(lambda store: create(store, "q", total=4, hold_ms=2 * HOLD_MS, deduct=mode))
+        for name, deduct in zip(GROUPED, grouped, strict=True):
+            limit = LIMITS[name]
+            new = partial(create, pool=name, total=3, per_buyer_limit=limit, deduct=deduct)
+            self.both(new)
         self.both(
             lambda store: create(
                 store,
@@ -233,7 +214,7 @@ class ShardMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.model.store.records)
     @rule(choice=choices, payment=payments)
     def confirm(self, choice: int, payment: str | None) -> None:
-        reservation = self.some_reservation(choice, ReservationState.HELD, ReservationState.EXPIRED)
+        reservation = self.some_reservation(choice, *PAYABLE)
         reference = payment or f"pay {self.new()}"
         self.both(lambda store: store.confirm(reservation, reference))
 
@@ -253,7 +234,7 @@ class ShardMachine(RuleBasedStateMachine):
         buyer=st.sampled_from("abcde"),
         quantity=st.sampled_from([1, 1, 2, 3]),
         payment=payments,
-        deadline_ms=st.sampled_from([-HOLD_MS, 0, HOLD_MS]),
+        deadline_ms=st.sampled_from([-HOLD_MS, 0, HOLD_MS, NO_DEADLINE_MS]),
     )
     def reclaim(
         self,
@@ -270,7 +251,8 @@ class ShardMachine(RuleBasedStateMachine):
         taken = choice is not None and records
         digest = records[choice % len(records)] if taken and choice is not None else key(number)
         reference = payment or f"pay {self.new()}"
-        reservation, deadline_ms = ReservationId(pool, digest), self.now_ms + deadline_ms
+        reservation = ReservationId(pool, digest)
+        deadline_ms = min(self.now_ms + deadline_ms, NO_DEADLINE_MS)
         self.both(
             lambda store: store.reclaim(
                 reservation, reference, buyer=buyer, quantity=quantity, deadline_ms=deadline_ms
@@ -282,13 +264,13 @@ class ShardMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.model.store.records)
     @rule(choice=choices, kind=st.sampled_from(["cancelled", "revoked"]))
     def cancel(self, choice: int, kind: str) -> None:
-        reservation = self.some_reservation(choice, ReservationState.HELD)
+        reservation = self.some_reservation(choice, *PAYABLE[:2])
         self.both(lambda store: store.cancel(reservation, kind))
 
     @precondition(lambda self: self.model.store.records)
     @rule(choice=choices, extension_ms=st.sampled_from([1, HOLD_MS + 1, 5 * HOLD_MS]))
     def extend(self, choice: int, extension_ms: int) -> None:
-        reservation = self.some_reservation(choice, ReservationState.HELD)
+        reservation = self.some_reservation(choice, *PAYABLE[:2])
         self.both(lambda store: store.extend(reservation, extension_ms))
 
     @precondition(lambda self: self.model.store.records)
@@ -332,6 +314,7 @@ class ShardMachine(RuleBasedStateMachine):
             "raise limit": {"per_buyer_limit": str(self.limits[pool])},
             "wave": {"waves": planned},
             **DOORS,
+            **MODES,
         }
         for name in together if what == "raise limit" else (pool,):
             self.configure(name, changes[what])
@@ -357,7 +340,8 @@ class ShardMachine(RuleBasedStateMachine):
     @rule(early_ms=st.integers(0, 1))
     def wait_until_something_is_due(self, early_ms: int) -> None:
         due_ms = min(self.model.store.due.values()) - early_ms
-        self.move_clock(max(0, due_ms - self.now_ms))
+        if due_ms < NO_DEADLINE_MS - 1:
+            self.move_clock(max(0, due_ms - self.now_ms))
 
     @rule(pool=pools, digests_max=st.sampled_from([3, 1000]))
     def ask_what_is_known(self, pool: str, digests_max: int) -> None:

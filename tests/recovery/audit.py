@@ -132,8 +132,10 @@ class Folded:
                 units[3] -= event.quantity
             case events.Held():
                 for hold in event.holds:
-                    self._begin(f"{event.pool}~{hold.digest}")
-                    units[1] += hold.quantity
+                    self._begin(f"{event.pool}~{hold.digest}", event.state)
+                    units[1] += hold.quantity * (event.state is ReservationState.HELD)
+            case events.Withdrawn():
+                self._end(event.pool, event.digest, ReservationState.ORDERED, event.state)
             case events.Released():
                 for part in event.releases:
                     self._end(event.pool, part.digest, ReservationState.HELD, event.state)
@@ -150,9 +152,9 @@ class Folded:
                     before, after = ReservationState.CONFIRMED, ReservationState.RETURNED
                     self._end(event.pool, event.digest, before, after)
 
-    def _begin(self, reservation: str) -> None:
+    def _begin(self, reservation: str, state: ReservationState) -> None:
         assert reservation not in self.states, f"{reservation} was granted twice"
-        self.states[reservation] = ReservationState.HELD
+        self.states[reservation] = state
 
     def _end(
         self, pool: str, digest: str, before: ReservationState, after: ReservationState

@@ -117,10 +117,12 @@ class Node:
     async def create(self, pool: str, quantity: int, **rules: Any) -> None:
         await self.pools.create(pool, PoolRules("sku", **rules), quantity)
 
-    async def reserve(self, pool: str, buyer: str, quantity: int, key: str) -> Verdicted:
+    async def reserve(
+        self, pool: str, buyer: str, quantity: int, key: str, attests: str = ""
+    ) -> Verdicted:
         """The verdict, as a caller would hear it: once it is committed."""
         digest = digest_of("reservation", CALLER, key)
-        return await self.lanes.lane(pool).submit(digest, buyer, quantity)
+        return await self.lanes.lane(pool).submit(digest, buyer, quantity, attests)
 
     async def hold(self, pool: str, key: str, quantity: int = 1, buyer: str = "") -> str:
         """A granted hold's id. The buyer is of the key's name unless named."""

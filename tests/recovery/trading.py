@@ -14,14 +14,17 @@ from typing import Any
 from flashstock.errors import FlashstockError
 from flashstock.hotpath.asking import Verdicted
 from flashstock.hotpath.scripts import Verdict
+from flashstock.model.eligibility import Attests
 from flashstock.model.ids import digest_of
 from flashstock.model.rules import Wave
+from flashstock.model.states import DeductMode
 from flashstock.service.carts import CartAnswer
 from flashstock.service.reservations import Answer
 from flashstock.service.views import PoolView
 from tests.recovery.node import CALLER, Node
 
-POOLS = ("shoes", "hats", "gloves", "scarves")
+POOLS = ("shoes", "hats", "gloves", "scarves", "kit:boots", "kit:laces")
+"""The last two count their limit together, and take units when it is paid, or until cancelled."""
 BRIEF = "brief"
 """A pool whose holds end at once."""
 RARE = "rare"
@@ -88,6 +91,9 @@ async def _open(node: Node) -> None:
     await node.create("hats", 80)
     await node.create("gloves", 60, hold_ms=7 * 24 * 3_600_000)
     await node.create("scarves", 40, per_buyer_limit=2)
+    rules = {"per_buyer_limit": 4, "audience": "new", "channels": "app,web"}
+    await node.create("kit:boots", 90, **rules, deduct=DeductMode.PAYMENT)
+    await node.create("kit:laces", 90, **rules, deduct=DeductMode.ORDER)
     await node.create(BRIEF, 20, hold_ms=BRIEF_HOLD_MS, per_buyer_limit=1)
     await node.create(RARE, 1, hold_ms=BRIEF_HOLD_MS)
 
@@ -143,7 +149,8 @@ async def _reserve(
 ) -> str:
     """The reservation's id, whether it was granted or not."""
     who = buyer or f"buyer-{key}"
-    await day.ask(node, lambda n: n.reserve(pool, who, quantity, key))
+    attests = Attests(new_buyer=True, channel="app").packed()
+    await day.ask(node, lambda n: n.reserve(pool, who, quantity, key, attests))
     return f"{pool}~{digest_of('reservation', CALLER, key)}"
 
 

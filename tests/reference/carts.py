@@ -64,8 +64,9 @@ class ReferenceCarts(ReferenceShard):
                 scope = limit_scope(line.record.pool)
                 asked = (line.pool, line.digest, line.record, unpack_attests(attests))
                 line.verdict = self._verdict(*asked, before[scope])
-                # A line that is not even let in wants nothing of the limit.
-                counts = line.verdict in COUNTED
+                # A line that is not even let in wants nothing of the limit, nor one to pay for.
+                held = line.pool.granted_state is ReservationState.HELD
+                counts = held and line.verdict in COUNTED
                 before[scope] += line.record.quantity if counts else 0
         held = all(line.verdict in GRANTED for line in wanted)
         answer = tuple(self._cart_line(line, held=held) for line in wanted)
@@ -85,11 +86,10 @@ class ReferenceCarts(ReferenceShard):
             door = line.pool.door(seen=refused) if line.pool else ("", "")
             return CartLine(line.verdict, line.available, None, *door)
         pool_id = line.record.pool
-        deadline_ms = self.now_ms + line.pool.settings.hold_ms
-        record = replace(line.record, deadline_ms=deadline_ms, seq=self.seq + 1)
+        state, deadline_ms = line.pool.granted_state, line.pool.deadline_of_new(self.now_ms)
+        record = replace(line.record, state=state, deadline_ms=deadline_ms, seq=self.seq + 1)
         self._hold(line.pool, line.digest, record)
-        line.pool.deadlines[line.digest] = deadline_ms
-        self._wake(pool_id, deadline_ms)
+        self._wait(pool_id, [line.digest], deadline_ms)
         hold = events.Hold(line.digest, record.buyer, record.quantity, record.cart)
-        self._append(events.Held(pool_id, self.now_ms, deadline_ms, (hold,)))
+        self._append(events.Held(pool_id, self.now_ms, deadline_ms, (hold,), state))
         return CartLine(line.verdict, line.pool.available, record)

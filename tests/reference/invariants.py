@@ -12,7 +12,7 @@ from flashstock.model.events import LogEntry, encode, events_in
 from flashstock.model.fold import Changes, ReservationRow, fold
 from flashstock.model.ids import limit_scope
 from flashstock.model.records import ReservationRecord
-from flashstock.model.rules import PoolCounters
+from flashstock.model.rules import NO_DEADLINE_MS, PoolCounters
 from flashstock.model.states import ReservationState
 from tests.reference.subjects import ShardState
 
@@ -77,6 +77,7 @@ def _check_reservations(state: ShardState, changes: Changes) -> None:
         assert _as_record(rows[digest]) == record, digest
     for digest in rows.keys() - state.records.keys():
         assert rows[digest].state is not ReservationState.HELD, f"{digest} is held and forgotten"
+        assert rows[digest].deadline_ms != NO_DEADLINE_MS, f"{digest} has no end and is forgotten"
 
 
 def _as_record(row: ReservationRow) -> ReservationRecord:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from flashstock.model.eligibility import Attests
 from flashstock.model.events import decode_rules, decode_waves
 from flashstock.model.ids import DIGEST_LENGTH
-from flashstock.model.rules import PoolCounters, PoolRules, Wave
+from flashstock.model.rules import NO_DEADLINE_MS, PoolCounters, PoolRules, Wave
+from flashstock.model.states import DeductMode, ReservationState
 
 
 @dataclass
@@ -35,6 +36,18 @@ class Pool:
     @property
     def settings(self) -> PoolRules:
         return decode_rules(self.rules)
+
+    @property
+    def granted_state(self) -> ReservationState:
+        if self.settings.deduct is DeductMode.PAYMENT:
+            return ReservationState.ORDERED
+        return ReservationState.HELD
+
+    def deadline_of_new(self, now_ms: int) -> int:
+        """Of what is granted now."""
+        if self.settings.deduct is DeductMode.ORDER:
+            return NO_DEADLINE_MS
+        return now_ms + self.settings.hold_ms
 
     def door(self, *, seen: bool) -> tuple[str, str]:
         """Audience and channels, where somebody has to be told."""

@@ -12,6 +12,7 @@ from flashstock.model import events
 from flashstock.model.eligibility import Attests
 from flashstock.model.ids import ReservationId
 from flashstock.model.records import ReservationRecord
+from flashstock.model.rules import NO_DEADLINE_MS
 from flashstock.model.states import PoolState, ReservationState
 from tests.reference.pools import Pool, digests_in, first_due
 
@@ -97,8 +98,27 @@ class ReferenceShard:
             return Verdict.BUYER_LIMIT
         return Verdict.HELD if wanted.quantity <= pool.available else Verdict.SOLD_OUT
 
+    def _wait(self, pool_id: str, digests: list[str], deadline_ms: int) -> None:
+        """For a deadline that a batch shares; or each for an end of its own."""
+        batches = digests if deadline_ms == NO_DEADLINE_MS else ["".join(digests)]
+        self.pools[pool_id].deadlines |= dict.fromkeys(batches, deadline_ms)
+        self._wake(pool_id, deadline_ms)
+
+    def _at_end(self, target: ReservationId, record: ReservationRecord) -> ReservationRecord:
+        """The record of what has just ended: where it had no deadline, this is it."""
+        if record.deadline_ms != NO_DEADLINE_MS:
+            return record
+        pool = self.pools[target.pool]
+        pool.deadlines.pop(target.digest, None)
+        pool.retired[target.digest] = self.now_ms + self._retention_ms
+        self._wake(target.pool, self.now_ms + self._retention_ms)
+        return replace(record, deadline_ms=self.now_ms)
+
     def _hold(self, pool: Pool, digest: str, record: ReservationRecord) -> None:
         self.records[digest] = record
+        if record.state is ReservationState.ORDERED:
+            pool.grants += 1
+            return
         pool.available -= record.quantity
         pool.held += record.quantity
         pool.grants += 1
@@ -134,7 +154,7 @@ class ReferenceShard:
         self.orders += 1
         before = record.state
         record = self.records[target.digest] = replace(
-            record,
+            self._at_end(target, record),
             state=ReservationState.CONFIRMED,
             payment_ref=payment_ref,
             order_index=self.orders,

@@ -31,7 +31,7 @@ from flashstock.model import events
 from flashstock.model.eligibility import unpack_attests
 from flashstock.model.ids import ReservationId, limit_scope
 from flashstock.model.records import ReservationRecord
-from flashstock.model.rules import POOL_QUANTITY_MAX
+from flashstock.model.rules import NO_DEADLINE_MS, POOL_QUANTITY_MAX
 from flashstock.model.states import Durability, ReservationState
 from tests.reference.carts import ReferenceCarts
 from tests.reference.pools import Pool, digests_in
@@ -91,13 +91,12 @@ class ReferenceStore(ReferenceCarts):
         verdicts: list[Verdict] = []
         replays: list[bytes] = []
         holds: list[events.Hold] = []
-        first_seq, deadline_ms = self.seq + 1, self.now_ms + pool.settings.hold_ms
+        state, first_seq = pool.granted_state, self.seq + 1
+        deadline_ms = pool.deadline_of_new(self.now_ms)
         said = [unpack_attests(packed) for packed in attests or [""] * len(digests)]
         columns = zip(digests, buyers, map(int, quantities), said, strict=True)
         for digest, buyer, quantity, attested in columns:
-            record = ReservationRecord(
-                ReservationState.HELD, deadline_ms, 1, first_seq, quantity, pool_id, buyer
-            )
+            record = ReservationRecord(state, deadline_ms, 1, first_seq, quantity, pool_id, buyer)
             verdict = self._verdict(pool, digest, record, attested)
             verdicts.append(verdict)
             if verdict is Verdict.HELD:
@@ -106,9 +105,8 @@ class ReferenceStore(ReferenceCarts):
             elif verdict is Verdict.REPLAYED:
                 replays.append(self.records[digest].pack().encode())
         if holds:
-            pool.deadlines["".join(hold.digest for hold in holds)] = deadline_ms
-            self._wake(pool_id, deadline_ms)
-            self._append(events.Held(pool_id, self.now_ms, deadline_ms, tuple(holds)))
+            self._wait(pool_id, [hold.digest for hold in holds], deadline_ms)
+            self._append(events.Held(pool_id, self.now_ms, deadline_ms, tuple(holds), state))
         return BatchReply(
             GENERATION,
             self.now_ms,
@@ -124,6 +122,7 @@ class ReferenceStore(ReferenceCarts):
             "".join(str(int(verdict)) for verdict in verdicts).encode(),
             replays,
             *pool.door(seen=Verdict.NOT_ELIGIBLE in verdicts),
+            state is ReservationState.ORDERED,
         )
 
     async def confirm(self, target: ReservationId, payment_ref: str) -> ReservationReply:
@@ -138,14 +137,14 @@ class ReferenceStore(ReferenceCarts):
             )
         if owner is not None and owner != target:
             return self._reply(ConfirmStatus.PAYMENT_REF_USED, record)
-        expired = record.state is ReservationState.EXPIRED
+        late = record.state in (ReservationState.EXPIRED, ReservationState.ORDERED)
         cancelled = record.state in (ReservationState.CANCELLED, ReservationState.REVOKED)
         refused = ConfirmStatus.ALREADY_CANCELLED if cancelled else ConfirmStatus.REFUND_DUE
         if owner is not None:
             return self._reply(refused, record)
         self.payments[payment_ref] = target
         pool = self.pools[target.pool]
-        if expired and self._serve_late(target.pool, pool, record):
+        if late and self._serve_late(target.pool, pool, record):
             pool.available -= record.quantity
             pool.take(record.buyer, record.quantity)
         elif record.state is not ReservationState.HELD:
@@ -173,6 +172,7 @@ class ReferenceStore(ReferenceCarts):
                 ReclaimStatus.PAYMENT_REF_USED if used else ReclaimStatus.REFUND_DUE, None
             )
         self.payments[payment_ref] = target
+        deadline_ms = self.now_ms if deadline_ms == NO_DEADLINE_MS else deadline_ms
         record = ReservationRecord(
             ReservationState.HELD, deadline_ms, 1, 0, quantity, target.pool, buyer
         )
@@ -201,7 +201,13 @@ class ReferenceStore(ReferenceCarts):
                 return self._reply(CancelStatus.ALREADY_CONFIRMED, record)
             case ReservationState.EXPIRED:
                 return self._reply(CancelStatus.EXPIRED, record)
-        record = self.records[target.digest] = replace(record, state=ReservationState(kind))
+        held = record.state is ReservationState.HELD
+        record = self._at_end(target, replace(record, state=ReservationState(kind)))
+        self.records[target.digest] = record
+        if not held:
+            what = (target.digest, record.quantity, record.state)
+            self._append(events.Withdrawn(target.pool, self.now_ms, *what))
+            return self._reply(CancelStatus.CANCELLED, record)
         pool = self.pools[target.pool]
         pool.held -= record.quantity
         pool.available += record.quantity
@@ -219,6 +225,8 @@ class ReferenceStore(ReferenceCarts):
                 return self._reply(ExtendStatus.ALREADY_CONFIRMED, record)
             case ReservationState.CANCELLED | ReservationState.REVOKED:
                 return self._reply(ExtendStatus.ALREADY_CANCELLED, record)
+        if record.state is ReservationState.ORDERED:
+            return self._reply(ExtendStatus.UNCHANGED, record)
         if record.state is ReservationState.EXPIRED or record.deadline_ms <= self.now_ms:
             return self._reply(ExtendStatus.EXPIRED, record)
         deadline_ms = self.now_ms + extension_ms

@@ -31,6 +31,8 @@ def check_script(data: DataSet, keys: Sequence[bytes], violated: Violated) -> No
         total, *parts = (int(pool.get(name, 0)) for name in _COUNTERS)
         if min(parts) < 0 or sum(parts) != total:
             violated(f"{key!r} does not balance in Redis: {pool}")
+        if pool.get(b"deduct") == b"payment" and pool[b"held"] != b"0":
+            violated(f"{key!r} holds units before they are paid: {pool}")
         limit = int(pool.get(b"per_buyer_limit", 0))
         tag, _, name = key.partition(b":pool:")
         buyers = data.values.get(_buyers_key(tag, name.decode()), {})
@@ -110,13 +112,21 @@ def _check_rows(tables: Tables, shard: int, changes: Changes, violated: Violated
         return
     for reservation_id, folded in changes.inserted.items():
         row = rows[reservation_id]
-        found = (row.state, row.quantity, row.buyer, row.payment_ref, row.returned)
+        found = (
+            row.state,
+            row.quantity,
+            row.buyer,
+            row.payment_ref,
+            row.returned,
+            row.deadline_ms,
+        )
         wanted = (
             folded.state,
             folded.quantity,
             folded.buyer,
             folded.payment_ref,
             folded.returned,
+            folded.deadline_ms,
         )
         if found != wanted:
             violated(f"{reservation_id} is {found} in SQL and {wanted} in the journal")

@@ -281,11 +281,13 @@ def sold_out_memory_forgets_winners() -> Any:
     """From memory "sold out" is said from memory to those, too, who hold something."""
 
     class Forgetful(Lanes):
-        def submit(self, pool: str, digest: str, buyer: str, quantity: int) -> Any:
+        def submit(
+            self, pool: str, digest: str, buyer: str, quantity: int, attests: str = ""
+        ) -> Any:
             lane = self.lane(pool)
             if lane._known:
                 lane._known = frozenset()
-            return super().submit(pool, digest, buyer, quantity)
+            return super().submit(pool, digest, buyer, quantity, attests)
 
     return parts(lanes=Forgetful)
 

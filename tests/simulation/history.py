@@ -83,6 +83,10 @@ class History:
         if said_no and reservation_id in self.holds:
             self._violated(f"{reservation_id} was granted and now is refused: {refusal}")
 
+    def against_a_rule(self, record: ReservationRecord, rule: str) -> None:
+        """Something was granted that a rule of its pool does not allow."""
+        self._violated(f"{record} is granted against the {rule} of its pool")
+
     def confirmed(self, answer: Answer, payment_ref: str) -> None:
         """A confirm was answered with a sale."""
         self.acknowledged += 1

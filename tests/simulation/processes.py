@@ -200,17 +200,19 @@ class ApiProcess(Wiring):
     def start(self) -> None:
         self.run(self._background.start())
 
-    async def reserve(self, key: str, pool: str, buyer: str, quantity: int) -> Granted:
+    async def reserve(
+        self, key: str, pool: str, buyer: str, quantity: int, attests: str = ""
+    ) -> Granted:
         """What the reserve route does between decoding and encoding."""
         digest = digest_of("reservation", CALLER, key)
-        verdicted = await self.lanes.submit(pool, digest, buyer, quantity)
+        verdicted = await self.lanes.submit(pool, digest, buyer, quantity, attests)
         batch = verdicted.batch
         if verdicted.verdict == Verdict.REPLAYED:
             assert verdicted.replay is not None
             record = unpack_record(verdicted.replay.decode())
         elif verdicted.verdict == Verdict.HELD:
             record = ReservationRecord(
-                ReservationState.HELD,
+                ReservationState.ORDERED if batch.ordered else ReservationState.HELD,
                 batch.deadline_ms,
                 int(batch.generation),
                 batch.first_seq,
@@ -219,7 +221,7 @@ class ApiProcess(Wiring):
                 buyer,
             )
         else:
-            raise refusal_of(verdicted.verdict, pool, batch)
+            raise refusal_of(verdicted.verdict, pool, batch, attests)
         replayed = verdicted.verdict == Verdict.REPLAYED
         return Granted(
             f"{pool}~{digest}",

@@ -30,7 +30,7 @@ from flashstock.ledger.writes import (
 from flashstock.model.events import MalformedEntry
 from flashstock.model.fold import Changes, PoolChange, fold
 from flashstock.model.orders import order_number
-from flashstock.model.rules import PoolCounters
+from flashstock.model.rules import NO_DEADLINE_MS, PoolCounters
 from flashstock.model.states import PoolState, ReservationState
 
 ORDER_SECRET = b"simulated"
@@ -136,6 +136,8 @@ class Tables:
         given: dict[str, Any] = {
             name: value for name in names if (value := getattr(move, name)) is not None
         }
+        if row.deadline_ms == NO_DEADLINE_MS and move.ended_at_ms is not None:
+            given.setdefault("deadline_ms", move.ended_at_ms)
         self.reservations[move.id] = replace(
             row, state=ReservationState(move.state), updated_at_ms=move.updated_at_ms, **given
         )

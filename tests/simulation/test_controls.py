@@ -6,10 +6,12 @@ import gc
 
 import pytest
 
-from tests.simulation.controls_rebuild import CONTROLS
+from tests.simulation import controls_rebuild, controls_rules
+from tests.simulation.controls import CONTROLS
 from tests.simulation.world import simulate
 
 SEEDS_MAX = 250
+assert controls_rebuild.CONTROLS is controls_rules.CONTROLS is CONTROLS, "all are registered"
 FIRST_SEEDS = {"stale_primary_accepted": 160, "stream_ids_trusted": 45}
 """The rare ones start near a world that shows them; elsewhere they take a minute."""
 

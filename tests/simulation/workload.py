@@ -10,9 +10,11 @@ from random import Random
 from typing import Any, Final, Protocol
 
 from flashstock import errors
+from flashstock.model.eligibility import Attests, unmet_rule
 from flashstock.model.ids import digest_of
-from flashstock.model.rules import PoolRules, Wave
-from flashstock.model.states import Durability, PoolState
+from flashstock.model.records import ReservationRecord
+from flashstock.model.rules import NO_DEADLINE_MS, PoolRules, Wave
+from flashstock.model.states import DeductMode, Durability, PoolState, ReservationState
 from flashstock.service.carts import CartAnswer
 from flashstock.service.reservations import Answer
 from tests.simulation.history import History
@@ -58,6 +60,9 @@ def draw_pools(random: Random) -> dict[str, tuple[PoolRules, int]]:
             ends_at_ms=START_MS + 5_000 if random.random() < 0.1 else 0,
             durability=Durability.FAST if random.random() < 0.25 else Durability.LEDGER,
             waves=waves,
+            audience=random.choice(("",) * 8 + ("new", "level:3")),
+            channels=random.choice(("",) * 9 + ("app,mini",)),
+            deduct=random.choice((DeductMode.HOLD,) * 4 + (DeductMode.ORDER, DeductMode.PAYMENT)),
         )
         pools[f"{group}p{number}"] = (rules, total + sum(wave.quantity for wave in waves))
     return pools
@@ -100,10 +105,14 @@ class Caller:
 class Customer(Caller):
     """One buyer: reserves, and then pays, gives up, waits too long or changes their mind."""
 
-    def __init__(self, town: Town, name: str, pools: list[str]) -> None:
+    def __init__(self, town: Town, name: str, rules: dict[str, PoolRules]) -> None:
         super().__init__(town)
         self._name = name
-        self._pools = pools
+        self._rules = rules
+        self._pools = list(rules)
+        channel = self._random.choice(("app", "app", "web", ""))
+        new = self._random.random() < 0.7
+        self._attests = Attests(new, level=self._random.choice((0, 3, 5)), channel=channel)
         self._numbers = iter(range(1_000))
         self._payments: list[str] = []
 
@@ -141,7 +150,8 @@ class Customer(Caller):
         async def verb(api: ApiProcess) -> Granted:
             granted_before = reservation_id in self._history.holds
             try:
-                return await api.reserve(key, pool, self._name, quantity)
+                packed = self._attests.packed()
+                return await api.reserve(key, pool, self._name, quantity, packed)
             except errors.FlashstockError as refusal:
                 if granted_before and not self._may_be_news(api, refusal):
                     self._history.refused_again(reservation_id, refusal)
@@ -149,10 +159,20 @@ class Customer(Caller):
 
         def leaving(outcome: Any) -> None:
             if isinstance(outcome, Granted):
+                self._as_the_rules_say(outcome.record)
                 self._history.held(outcome)
 
         outcome = await self._insist(verb, leaving)
         return outcome if isinstance(outcome, Granted) else None
+
+    def _as_the_rules_say(self, record: ReservationRecord) -> None:
+        """By the rules that the pool was made with: they never change here."""
+        rules = self._rules[record.pool]
+        if unmet := unmet_rule(rules.audience, rules.channels, self._attests):
+            self._history.against_a_rule(record, unmet)
+        endless = record.deadline_ms == NO_DEADLINE_MS
+        if record.state is ReservationState.HELD and endless != (rules.deduct is DeductMode.ORDER):
+            self._history.against_a_rule(record, "deduct")
 
     def _may_be_news(self, api: ApiProcess, refusal: errors.FlashstockError) -> bool:
         """Refusals wait for nobody, so a process can be behind with one.
@@ -170,10 +190,11 @@ class Customer(Caller):
         def leaving(outcome: Any) -> None:
             if isinstance(outcome, CartAnswer):
                 for granted in _cart_lines(outcome):
+                    self._as_the_rules_say(granted.record)
                     self._history.held(granted)
 
         outcome = await self._insist(
-            lambda api: api.carts.reserve(CALLER, key, self._name, lines), leaving
+            lambda api: api.carts.reserve(CALLER, key, self._name, lines, self._attests), leaving
         )
         return _cart_lines(outcome) if isinstance(outcome, CartAnswer) else []
 
@@ -308,6 +329,17 @@ class Operator(Caller):
             while outcome is None:
                 outcome = await self._adjust(pool, f"{key}.{pool}", 1, 0)
 
+    async def end_endless_holds(self, reservation_ids: list[str]) -> None:
+        """Revoke what no deadline ends."""
+        for reservation_id in reservation_ids:
+            await self._until_done(
+                partial(_revoke, reservation_id), partial(self._revoked, reservation_id)
+            )
+
+    def _revoked(self, reservation_id: str, outcome: Any) -> None:
+        if not isinstance(outcome, Answer):
+            self._history.refused(reservation_id, outcome)
+
     async def _adjust(self, pool: str, key: str, total_delta: int, locked_delta: int) -> Any:
         def leaving(outcome: Any) -> None:
             if isinstance(outcome, tuple):
@@ -323,6 +355,10 @@ class Operator(Caller):
 
 async def _create(pool: str, rules: PoolRules, quantity: int, api: ApiProcess) -> Any:
     return await api.pools.create(pool, rules, quantity)
+
+
+async def _revoke(reservation_id: str, api: ApiProcess) -> Any:
+    return await api.reservations.cancel(reservation_id, "revoked")
 
 
 def unnoticed(_outcome: Any) -> None:

@@ -12,6 +12,7 @@ from random import Random
 from typing import Any, Final
 
 from flashstock.hotpath import lanes
+from flashstock.model.rules import NO_DEADLINE_MS
 from flashstock.reconcile.comparison import Comparison, Findings
 from tests.simulation import checks, weather
 from tests.simulation.faults import Faults
@@ -156,7 +157,7 @@ class World:
         operator = Operator(self, pools)
         await operator.open_pools()
         crowd = [
-            Customer(self, f"b{number}", list(pools))
+            Customer(self, f"b{number}", {name: rules for name, (rules, _) in pools.items()})
             for number in range(self.random.choice((3, 5, 8)))
         ]
         await asyncio.gather(operator.live(), *(customer.live() for customer in crowd))
@@ -165,6 +166,7 @@ class World:
         await self._rest()
         await self._check_at_rest()
         for _ in range(LATE_REQUESTS_MAX):
+            await operator.end_endless_holds(self._endless())
             self._end_all_holds()
             await asyncio.sleep(2.0)
             await self._rest()
@@ -177,10 +179,16 @@ class World:
     def _held(self) -> list[str]:
         return [pool.id for pool in self.database.tables.pools.values() if pool.counters.held]
 
+    def _endless(self) -> list[str]:
+        """Holds that only somebody ends."""
+        rows = self.database.tables.reservations.values()
+        return sorted(row.id for row in rows if row.deadline_ms == NO_DEADLINE_MS)
+
     def _end_all_holds(self) -> None:
         """Move the clock past every deadline."""
         rows = self.database.tables.reservations.values()
-        latest = max((row.deadline_ms for row in rows), default=0)
+        deadlines = (row.deadline_ms for row in rows if row.deadline_ms != NO_DEADLINE_MS)
+        latest = max(deadlines, default=0)
         self.server_clock_offset_ms += max(0, latest + 1 - self._server_clock_ms())
 
     async def _rest(self) -> None:

@@ -30,6 +30,7 @@ WRITES = ("HSET", "HINCRBY", "HDEL", "SET", "DEL", "ZADD", "ZREM", "XADD", "UNLI
 WRITING_FUNCTIONS = (
     "append",
     "close_shard",
+    "deadline_at_end",
     "give_allowance_back",
     "release_due_waves",
     "release_expired",

@@ -18,6 +18,7 @@ from flashstock.hotpath.replies import BatchReply
 from flashstock.hotpath.scripts import Verdict
 from flashstock.model.eligibility import unpack_attests
 from flashstock.model.receipts import ReceiptSigner
+from flashstock.model.rules import NO_DEADLINE_MS
 from flashstock.service.carts import VERDICT_REFUSALS, CartAnswer
 from flashstock.service.eligibility import not_eligible
 from flashstock.service.views import PoolView, ReservationView
@@ -35,6 +36,11 @@ def _time_or_none(time_ms: int) -> str | None:
     return format_time(time_ms) if time_ms else None
 
 
+def deadline_or_none(deadline_ms: int) -> str | None:
+    """When a hold expires; ``None`` for one that somebody has to end."""
+    return None if deadline_ms == NO_DEADLINE_MS else format_time(deadline_ms)
+
+
 def receipt_stamp(deadline_ms: int, generation: str | int, seq: int) -> str:
     """The part of a receipt that a whole batch shares."""
     return f"{deadline_ms}\t{generation}\t{seq}"
@@ -50,7 +56,7 @@ def reservation_body(view: ReservationView, signer: ReceiptSigner) -> dict[str, 
         "buyer": record.buyer,
         "quantity": record.quantity,
         "state": view.state.value,
-        "expires_at": format_time(record.deadline_ms),
+        "expires_at": deadline_or_none(record.deadline_ms),
         "receipt": signer.sign(view.id, record.buyer, record.quantity, stamp),
     }
     if record.payment_ref:

@@ -39,7 +39,10 @@ class ReservationDocument(BaseModel):
     buyer: str = Field(examples=["buyer-42"])
     quantity: int = Field(ge=1, examples=[1])
     state: ReservationState
-    expires_at: Time
+    expires_at: Time | None = Field(
+        description="When a hold ends by itself; null for one that somebody has to end. What is"
+        " `ordered` can be paid later too, if units are left."
+    )
     receipt: str = Field(description="Signed by the service; proves the hold without a store.")
     payment_ref: str | None = None
     order_no: str | None = None

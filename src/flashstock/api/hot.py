@@ -24,7 +24,7 @@ from flashstock.api.asgi import (
     read_body,
 )
 from flashstock.api.auth import Principal, Role
-from flashstock.api.bodies import format_time, receipt_stamp, refusal_of, reservation_body
+from flashstock.api.bodies import deadline_or_none, receipt_stamp, refusal_of, reservation_body
 from flashstock.api.lean import (
     LeanAnswer,
     LeanHandler,
@@ -326,7 +326,7 @@ class HotRoutes:
                 "pool": pool,
                 "buyer": buyer,
                 "quantity": quantity,
-                "state": "held",
+                "state": "ordered" if batch.ordered else "held",
                 "expires_at": expires_at,
                 "receipt": self._sign(reservation_id, buyer, quantity, stamp),
             }
@@ -351,9 +351,9 @@ class HotRoutes:
 
 
 @lru_cache(maxsize=4096)
-def _shared_by_batch(deadline_ms: int, generation: str, first_seq: int) -> tuple[str, str]:
+def _shared_by_batch(deadline_ms: int, generation: str, first_seq: int) -> tuple[str, str | None]:
     """(receipt stamp, expires_at) of all holds of one batch."""
-    return receipt_stamp(deadline_ms, generation, first_seq), format_time(deadline_ms)
+    return receipt_stamp(deadline_ms, generation, first_seq), deadline_or_none(deadline_ms)
 
 
 def _known(failure: Exception) -> FlashstockError:

@@ -39,10 +39,13 @@ class BatchReply:
     audience: str = ""
     """Of the pool, where it refused an item of the batch. So are ``channels``."""
     channels: str = ""
+    ordered: bool = False
+    """HELD items take no units before they are paid."""
 
 
 def batch_reply(generation: str, reply: Reply) -> BatchReply:
     """Read the answer of reserve with status OK."""
+    audience, _, channels = reply[12].decode().partition(FIELD_SEPARATOR)
     return BatchReply(
         generation,
         reply[1],
@@ -55,9 +58,11 @@ def batch_reply(generation: str, reply: Reply) -> BatchReply:
         reply[8],
         reply[9],
         reply[10],
-        reply[12],
-        reply[13:],
-        *(reply[11].decode().split(FIELD_SEPARATOR) if reply[11] else ()),
+        reply[13],
+        reply[14:],
+        audience,
+        channels,
+        reply[11] == 1,
     )
 
 

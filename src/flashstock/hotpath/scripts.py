@@ -31,7 +31,7 @@ class ReserveStatus(IntEnum):
 
 
 class Verdict(IntEnum):
-    """What reserve and reserve_cart say of one item."""
+    """What reserve and reserve_cart say of one item. HELD is granted: held, or ordered."""
 
     HELD = 0
     REPLAYED = 1

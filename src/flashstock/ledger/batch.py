@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from flashstock.ledger.cursor import Cursor
@@ -132,7 +132,7 @@ def _rest(event: events.Event, skipped: int) -> events.Event:
     """The event without its first ``skipped`` parts; only those of several parts have a rest."""
     match event:
         case events.Held():
-            return events.Held(event.pool, event.at_ms, event.deadline_ms, event.holds[skipped:])
+            return replace(event, holds=event.holds[skipped:])
         case events.Released():
             return events.Released(event.pool, event.at_ms, event.state, event.releases[skipped:])
         case _:

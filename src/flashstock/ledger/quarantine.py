@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from flashstock.ledger.batch import Step, single_events, storable
 from flashstock.ledger.failures import driver_error, is_violation
 from flashstock.ledger.tables import pools, quarantine, reservations
-from flashstock.model.events import Extended, Held, MalformedEntry, Released
+from flashstock.model.events import Extended, Held, MalformedEntry, Released, Withdrawn
 from flashstock.model.ids import parse_reservation_id
 from flashstock.model.states import PoolState, ReservationState
 from flashstock.model.subjects import subject_of
@@ -81,7 +81,7 @@ async def _reservation_of_reused_key(
     Args:
         reused: what was found in this transaction already.
     """
-    if not isinstance(step.event, Held | Released | Extended):
+    if not isinstance(step.event, Held | Released | Withdrawn | Extended):
         return None
     reservation_id = f"{step.pool}~{subject_of(step.event)}"
     if parse_reservation_id(reservation_id) is None:

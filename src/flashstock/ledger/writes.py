@@ -88,6 +88,8 @@ class ReservationMove(NamedTuple):
     order_index: int | None
     order_no: str | None
     returned: int | None
+    ended_at_ms: int | None
+    """The deadline from now on of a hold that had none."""
 
 
 RESERVATION_COLUMNS: Final = (
@@ -151,6 +153,7 @@ def moved_reservations(changes: Changes, order_numbers: Mapping[str, str]) -> li
             change.order_index,
             order_numbers.get(change.id),
             change.returned,
+            change.ended_at_ms,
         )
         for change in changes.changed.values()
     ]

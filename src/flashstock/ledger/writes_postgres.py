@@ -27,6 +27,7 @@ from flashstock.ledger.writes import (
     refund_rows,
 )
 from flashstock.model.fold import Changes
+from flashstock.model.rules import NO_DEADLINE_MS
 
 _ADVANCE: Final = """
 WITH moved AS (
@@ -40,21 +41,25 @@ SELECT moved.shard, entry.* FROM moved, unnest(
 ) AS entry
 """
 
-_MOVE_RESERVATIONS: Final = """
+_MOVE_RESERVATIONS: Final = f"""
 UPDATE reservations AS r SET
     state = u.state,
     updated_at_ms = u.updated_at_ms,
-    deadline_ms = COALESCE(u.deadline_ms, r.deadline_ms),
+    deadline_ms = COALESCE(
+        u.deadline_ms,
+        CASE WHEN r.deadline_ms = {NO_DEADLINE_MS} THEN u.ended_at_ms END,
+        r.deadline_ms
+    ),
     payment_ref = COALESCE(u.payment_ref, r.payment_ref),
     order_index = COALESCE(u.order_index, r.order_index),
     order_no = COALESCE(u.order_no, r.order_no),
     returned = COALESCE(u.returned, r.returned)
 FROM unnest(
     $1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::bigint[], $7::bigint[],
-    $8::text[], $9::bigint[], $10::text[], $11::bigint[]
+    $8::text[], $9::bigint[], $10::text[], $11::bigint[], $12::bigint[]
 ) AS u (
     id, expected, quantity, returned_before, state, updated_at_ms, deadline_ms,
-    payment_ref, order_index, order_no, returned
+    payment_ref, order_index, order_no, returned, ended_at_ms
 )
 WHERE r.id = u.id AND r.state = u.expected
     AND r.quantity = COALESCE(u.quantity, r.quantity)

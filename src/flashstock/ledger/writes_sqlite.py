@@ -23,6 +23,7 @@ from flashstock.ledger.writes import (
     refund_rows,
 )
 from flashstock.model.fold import Changes
+from flashstock.model.rules import NO_DEADLINE_MS
 
 _ADVANCE: Final = """
 UPDATE cursors SET seq = ?, log_id = ?, updated_at_ms = ?
@@ -39,11 +40,13 @@ INSERT INTO reservations ({", ".join(RESERVATION_COLUMNS)})
 VALUES ({", ".join("?" * len(RESERVATION_COLUMNS))})
 """
 
-_MOVE_RESERVATIONS: Final = """
+_MOVE_RESERVATIONS: Final = f"""
 UPDATE reservations SET
     state = ?5,
     updated_at_ms = ?6,
-    deadline_ms = COALESCE(?7, deadline_ms),
+    deadline_ms = COALESCE(
+        ?7, CASE WHEN deadline_ms = {NO_DEADLINE_MS} THEN ?12 END, deadline_ms
+    ),
     payment_ref = COALESCE(?8, payment_ref),
     order_index = COALESCE(?9, order_index),
     order_no = COALESCE(?10, order_no),

@@ -50,6 +50,8 @@ class Held:
     at_ms: int
     deadline_ms: int
     holds: tuple[Hold, ...]
+    state: ReservationState = ReservationState.HELD
+    """Or ordered: they take no units before they are paid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +65,19 @@ class Released:
 
 
 @dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """An ordered reservation ended unpaid: ``state`` is cancelled or revoked. No units move."""
+
+    pool: str
+    at_ms: int
+    digest: str
+    quantity: int
+    state: ReservationState
+
+
+@dataclass(frozen=True, slots=True)
 class Confirmed:
-    """A payment made a sale. ``before`` is held, or expired where a late payment found stock."""
+    """A payment made a sale. ``before`` is held, or ordered or expired where it found stock."""
 
     pool: str
     at_ms: int
@@ -161,6 +174,7 @@ class Repaired:
 Event = (
     Held
     | Released
+    | Withdrawn
     | Confirmed
     | RefundDue
     | Extended

@@ -9,6 +9,7 @@ reader and writer of payloads on the Python side; ``lua/README.md`` has the tabl
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Final
 
 from flashstock.model.event_types import (
@@ -27,6 +28,7 @@ from flashstock.model.event_types import (
     Repaired,
     Returned,
     WaveReleased,
+    Withdrawn,
 )
 from flashstock.model.ids import FIELD_SEPARATOR
 from flashstock.model.records import LETTER_OF, STATE_LETTERS
@@ -50,6 +52,7 @@ __all__ = [
     "Repaired",
     "Returned",
     "WaveReleased",
+    "Withdrawn",
     "decode",
     "decode_rules",
     "decode_waves",
@@ -110,13 +113,21 @@ def decode_rules(fields: Mapping[str, str]) -> PoolRules:
     )
 
 
-def _held(pool: str, at_ms: int, rest: list[str]) -> Held:
-    digests, buyers, quantities, carts = (rest[1 + i :: 4] for i in range(4))
-    holds = tuple(
-        Hold(digest, buyer, int(quantity), cart)
-        for digest, buyer, quantity, cart in zip(digests, buyers, quantities, carts, strict=True)
-    )
-    return Held(pool, at_ms, int(rest[0]), holds)
+def _held(state: ReservationState) -> Callable[[str, int, list[str]], Held]:
+    def decode(pool: str, at_ms: int, rest: list[str]) -> Held:
+        digests, buyers, quantities, carts = (rest[1 + i :: 4] for i in range(4))
+        columns = zip(digests, buyers, quantities, carts, strict=True)
+        holds = tuple(
+            Hold(digest, buyer, int(quantity), cart) for digest, buyer, quantity, cart in columns
+        )
+        return Held(pool, at_ms, int(rest[0]), holds, state)
+
+    return decode
+
+
+def _withdrawn(pool: str, at_ms: int, rest: list[str]) -> Withdrawn:
+    digest, quantity, letter = rest
+    return Withdrawn(pool, at_ms, digest, int(quantity), STATE_LETTERS[letter])
 
 
 def _released(state: ReservationState) -> Callable[[str, int, list[str]], Released]:
@@ -201,10 +212,12 @@ def _repaired(pool: str, at_ms: int, rest: list[str]) -> Repaired:
 
 
 _DECODERS: Final[dict[str, Callable[[str, int, list[str]], Event]]] = {
-    "held": _held,
+    "held": _held(ReservationState.HELD),
+    "ordered": _held(ReservationState.ORDERED),
     "cancelled": _released(ReservationState.CANCELLED),
     "expired": _released(ReservationState.EXPIRED),
     "revoked": _released(ReservationState.REVOKED),
+    "withdrawn": _withdrawn,
     "confirmed": _confirmed,
     "refund_due": _refund_due,
     "extended": _extended,
@@ -247,7 +260,7 @@ def events_in(event: Event) -> int:
 def split(event: Event) -> tuple[Event, ...]:
     """The same event, one number at a time: how a bisect isolates the one that is bad."""
     if isinstance(event, Held):
-        return tuple(Held(event.pool, event.at_ms, event.deadline_ms, (h,)) for h in event.holds)
+        return tuple(replace(event, holds=(hold,)) for hold in event.holds)
     if isinstance(event, Released):
         parts = event.releases
         return tuple(Released(event.pool, event.at_ms, event.state, (r,)) for r in parts)
@@ -264,9 +277,14 @@ def encode(event: Event) -> tuple[str, str]:
 def _encoded(event: Event) -> tuple[str, tuple[object, ...]]:
     match event:
         case Held():
-            return "held", (event.deadline_ms, *(field for hold in event.holds for field in hold))
+            return event.state.value, (
+                event.deadline_ms,
+                *(field for hold in event.holds for field in hold),
+            )
         case Released():
             return event.state.value, tuple(field for part in event.releases for field in part)
+        case Withdrawn():
+            return "withdrawn", (event.digest, event.quantity, LETTER_OF[event.state])
         case Confirmed():
             letter = LETTER_OF[event.before]
             sale = (event.quantity, event.buyer, event.payment_ref, event.order_index)

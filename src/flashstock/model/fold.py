@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from flashstock.model import events
-from flashstock.model.rules import PoolRules, Wave
+from flashstock.model.rules import NO_DEADLINE_MS, PoolRules, Wave
 from flashstock.model.states import ReservationState
 
 
@@ -59,6 +59,8 @@ class ReservationChange:
     returned: int | None = None
     quantity: int | None = None
     """What the run moved for it; SQL must say the same, else the sums would drift apart."""
+    ended_at_ms: int | None = None
+    """Where the run ends a hold: what becomes the deadline of one that had none."""
     returned_before: int | None = None
     """How many units must have come back already, where the run returns some."""
 
@@ -141,13 +143,8 @@ def _fold_one(changes: Changes, entry: events.LogEntry, event: events.Event) -> 
     match event:
         case events.Held():
             _fold_held(changes, pool, entry, event)
-        case events.Released():
-            for digest, quantity in event.releases:
-                reservation_id = f"{event.pool}~{digest}"
-                held = ReservationState.HELD
-                row = _move(changes, entry.seq, reservation_id, held, event.state, event.at_ms)
-                _same_quantity(row, entry.seq, quantity)
-                pool.held -= quantity
+        case events.Released() | events.Withdrawn():
+            _fold_unpaid(changes, pool, entry, event)
         case events.Confirmed():
             _fold_confirmed(changes, pool, entry, event)
         case events.RefundDue():
@@ -200,14 +197,33 @@ def _fold_held(
             buyer=hold.buyer,
             quantity=hold.quantity,
             cart=hold.cart,
-            state=ReservationState.HELD,
+            state=event.state,
             deadline_ms=event.deadline_ms,
             created_at_ms=event.at_ms,
             updated_at_ms=event.at_ms,
             generation=entry.generation,
             seq=entry.seq,
         )
-        pool.held += hold.quantity
+        if event.state is ReservationState.HELD:
+            pool.held += hold.quantity
+
+
+def _fold_unpaid(
+    changes: Changes,
+    pool: PoolChange,
+    entry: events.LogEntry,
+    event: events.Released | events.Withdrawn,
+) -> None:
+    if isinstance(event, events.Withdrawn):
+        before, parts = ReservationState.ORDERED, [(event.digest, event.quantity)]
+    else:
+        before, parts = ReservationState.HELD, [*event.releases]
+    for digest, quantity in parts:
+        reservation_id = f"{event.pool}~{digest}"
+        row = _move(changes, entry.seq, reservation_id, before, event.state, event.at_ms)
+        _same_quantity(row, entry.seq, quantity)
+        if before is ReservationState.HELD:
+            pool.held -= quantity
 
 
 def _fold_confirmed(
@@ -261,12 +277,29 @@ def _move(
     if row is None:
         change = ReservationChange(reservation_id, before, after, at_ms)
         changes.changed[reservation_id] = change
+        _end(change, before, after, at_ms)
         return change
     if row.state is not before:
         raise FoldViolation(seq, f"{reservation_id} is {row.state}, not {before}")
+    _end(row, before, after, at_ms)
     row.state = after
     row.updated_at_ms = at_ms
     return row
+
+
+def _end(
+    row: ReservationRow | ReservationChange,
+    before: ReservationState,
+    after: ReservationState,
+    at_ms: int,
+) -> None:
+    """A hold without a deadline gets one when it ends: that moment."""
+    if before is not ReservationState.HELD or after is ReservationState.HELD:
+        return
+    if isinstance(row, ReservationChange):
+        row.ended_at_ms = at_ms
+    elif row.deadline_ms == NO_DEADLINE_MS:
+        row.deadline_ms = at_ms
 
 
 def _same_quantity(row: ReservationRow | ReservationChange, seq: int, quantity: int) -> None:

@@ -15,6 +15,7 @@ from flashstock.model.states import ReservationState
 
 STATE_LETTERS: Final = {
     "h": ReservationState.HELD,
+    "o": ReservationState.ORDERED,
     "c": ReservationState.CONFIRMED,
     "x": ReservationState.CANCELLED,
     "e": ReservationState.EXPIRED,

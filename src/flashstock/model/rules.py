@@ -22,6 +22,8 @@ BATCH_ITEMS_MAX: Final = 1_000
 WAVES_MAX: Final = 100
 TIME_MS_MAX: Final = 9_999_999_999_999
 """The last millisecond a 13-digit field holds (the year 2286)."""
+NO_DEADLINE_MS: Final = TIME_MS_MAX
+"""The deadline of a hold that lasts until somebody ends it; also in ``lua/include/endless.lua``."""
 
 
 @dataclass(frozen=True, slots=True)

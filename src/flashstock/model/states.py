@@ -6,9 +6,14 @@ from enum import StrEnum
 
 
 class ReservationState(StrEnum):
-    """``held → confirmed | cancelled | expired | revoked``; ``confirmed → returned``."""
+    """``held → confirmed | cancelled | expired | revoked``; ``confirmed → returned``.
+
+    ``ordered → confirmed | cancelled | revoked`` where the pool takes units at the payment.
+    """
 
     HELD = "held"
+    ORDERED = "ordered"
+    """Wanted, and holding nothing."""
     CONFIRMED = "confirmed"
     CANCELLED = "cancelled"
     EXPIRED = "expired"

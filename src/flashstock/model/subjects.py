@@ -15,7 +15,7 @@ def subject_of(event: events.Event) -> str:
             return hold.digest
         case events.Released(releases=(release,)):
             return release.digest
-        case events.Confirmed() | events.RefundDue() | events.Extended():
+        case events.Withdrawn() | events.Confirmed() | events.RefundDue() | events.Extended():
             return event.digest
         case events.Returned():
             return event.digest

@@ -38,6 +38,9 @@ REBUILD: Final = "rebuild the shard from SQL"
 FORGET: Final = "drop the reservation that SQL never recorded"
 
 
+_WAITING: Final = (ReservationState.HELD, ReservationState.ORDERED)
+
+
 def in_flight(
     entries: Iterable[tuple[events.LogEntry, events.Event]], after_seq: int, up_to_seq: int
 ) -> dict[str, PoolChange]:
@@ -104,7 +107,7 @@ def compare_reservation(
         wanted, found = getattr(ledger, name), getattr(store, name)
         if wanted != found:
             return Difference(name, pool, reservation_id, str(wanted), str(found), RESTORE)
-    if ledger.state.value == "held" and ledger.deadline_ms != store.deadline_ms:
+    if ledger.state in _WAITING and ledger.deadline_ms != store.deadline_ms:
         wanted, found = ledger.deadline_ms, store.deadline_ms
         return Difference("deadline", pool, reservation_id, wanted, found, RESTORE)
     return None

@@ -26,7 +26,7 @@ from flashstock.ledger.stored import RetainedReservation
 from flashstock.model.events import encode_rules
 from flashstock.model.ids import DIGEST_LENGTH, digest_of, limit_scope
 from flashstock.model.records import pack_record
-from flashstock.model.rules import PoolCounters, PoolRules
+from flashstock.model.rules import NO_DEADLINE_MS, PoolCounters, PoolRules
 from flashstock.model.states import ReservationState
 from flashstock.recovery.read_ahead import read_ahead
 
@@ -218,8 +218,10 @@ class Rebuilder:
                     writes.put("SET", key, id, "PX", left_ms)
         writes.put("HSET", keys.reservations(shard), *packed)
         for (pool, kind, at_ms), digests in moments.items():
-            for start in range(0, len(digests), DIGESTS_IN_BATCH_MAX):
-                batch = "".join(digests[start : start + DIGESTS_IN_BATCH_MAX])
+            # One that never ends by itself goes alone when somebody ends it.
+            size = 1 if at_ms == NO_DEADLINE_MS else DIGESTS_IN_BATCH_MAX
+            for start in range(0, len(digests), size):
+                batch = "".join(digests[start : start + size])
                 writes.put("ZADD", keys.POOL_KEYS[kind](shard, pool), at_ms, batch)
             writes.put("ZADD", keys.due(shard), "LT", at_ms, pool)
         await writes.flush()

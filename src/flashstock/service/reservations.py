@@ -76,6 +76,7 @@ _ENDED_REFUSALS: Final[dict[ReservationState, Refusal]] = {
     ReservationState.CANCELLED: errors.AlreadyCancelled,
     ReservationState.REVOKED: errors.AlreadyCancelled,
     ReservationState.EXPIRED: errors.ReservationExpired,
+    ReservationState.ORDERED: errors.ReservationExpired,
 }
 _REFUNDED: Final = (ConfirmStatus.REFUND_DUE, ConfirmStatus.ALREADY_CANCELLED)
 _CANCELLED: Final = (ReservationState.CANCELLED, ReservationState.REVOKED)

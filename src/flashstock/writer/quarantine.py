@@ -103,7 +103,7 @@ class QuarantinePauser:
 
     async def _retracted(self, row: Quarantined) -> bool:
         """Is nothing left in Redis of what SQL refused? Not where it was paid for meanwhile."""
-        if row.kind != "held":
+        if row.kind not in ("held", "ordered"):
             return True  # what became of such a hold goes with it
         target = parse_reservation_id(row.reused_reservation_id or "")
         older = await self._book.reservation_record(str(target))

@@ -16,11 +16,12 @@ from flashstock.ledger.engine import reading
 from flashstock.model import events
 from flashstock.model.fold import Changes, fold
 from flashstock.model.orders import order_number
-from flashstock.model.rules import PoolRules, Wave
+from flashstock.model.rules import NO_DEADLINE_MS, PoolRules, Wave
 from flashstock.model.states import PoolState, ReservationState
 from tests.contract.ledger.written_log import ORDER_SECRET, Book, Log, digest
 
 HELD, CONFIRMED = ReservationState.HELD, ReservationState.CONFIRMED
+ORDERED = ReservationState.ORDERED
 ENDS = (ReservationState.CANCELLED, ReservationState.EXPIRED, ReservationState.REVOKED)
 
 
@@ -29,6 +30,7 @@ class Grant:
     number: int
     quantity: int
     state: ReservationState = HELD
+    endless: bool = False
     returned: int = 0
 
 
@@ -54,7 +56,7 @@ class Sale:
         self.at_ms += 1
         steps = (self.hold, self.hold, self.end, self.pay, self.pay_late, self.give_back)
         more = (self.extend, self.adjust, self.release_wave, self.configure, self.owe)
-        event = (*steps, *more)[what](which, much)
+        event = (*steps, *more, self.order, self.withdraw)[what](which, much)
         if event is not None:
             self.history.append(event)
 
@@ -64,16 +66,32 @@ class Sale:
 
     def hold(self, which: int, much: int) -> events.Event | None:
         parts = []
+        endless = which % 3 == 1
         for _ in range(which % 4 + 1):
             if self.available < much:
                 break
             self.available -= much
-            self.grants.append(Grant(len(self.grants), much))
+            self.grants.append(Grant(len(self.grants), much, endless=endless))
             number = self.grants[-1].number
             parts.append(events.Hold(digest(number), f"buyer {number % 3}", much, f"cart {which}"))
         if not parts:
             return None
-        return events.Held(self.pool, self.at_ms, self.at_ms + 50, tuple(parts))
+        deadline_ms = NO_DEADLINE_MS if endless else self.at_ms + 50
+        return events.Held(self.pool, self.at_ms, deadline_ms, tuple(parts))
+
+    def order(self, which: int, much: int) -> events.Event | None:
+        self.grants.append(Grant(len(self.grants), much, ORDERED))
+        number = self.grants[-1].number
+        hold = events.Hold(digest(number), f"buyer {number % 3}", much, f"cart {which}")
+        return events.Held(self.pool, self.at_ms, self.at_ms + 50, (hold,), ORDERED)
+
+    def withdraw(self, which: int, much: int) -> events.Event | None:
+        grant = self._of([ORDERED], which)
+        if grant is None:
+            return None
+        grant.state = ENDS[2 * (much % 2)]
+        what = (digest(grant.number), grant.quantity, grant.state)
+        return events.Withdrawn(self.pool, self.at_ms, *what)
 
     def end(self, which: int, much: int) -> events.Event | None:
         parts = []
@@ -89,7 +107,7 @@ class Sale:
         return self._confirm(self._of([HELD], which))
 
     def pay_late(self, which: int, _: int) -> events.Event | None:
-        grant = self._of([ReservationState.EXPIRED], which)
+        grant = self._of([ReservationState.EXPIRED, ORDERED], which)
         if grant is None or grant.quantity > self.available:
             return None
         self.available -= grant.quantity
@@ -120,7 +138,7 @@ class Sale:
 
     def extend(self, which: int, much: int) -> events.Event | None:
         grant = self._of([HELD], which)
-        if grant is None:
+        if grant is None or grant.endless:
             return None
         return events.Extended(self.pool, self.at_ms, digest(grant.number), self.at_ms + much)
 
@@ -149,7 +167,7 @@ class Sale:
 
 
 STEPS = st.lists(
-    st.tuples(st.integers(0, 1), st.integers(0, 10), st.integers(0, 7), st.integers(1, 4)),
+    st.tuples(st.integers(0, 1), st.integers(0, 12), st.integers(0, 7), st.integers(1, 4)),
     max_size=50,
 )
 BATCHES = st.lists(st.integers(1, 9), min_size=1, max_size=8)

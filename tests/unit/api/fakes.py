@@ -175,10 +175,12 @@ class FakeLanes:
     def __init__(self) -> None:
         self.outcome: Verdicted | Exception = Verdicted(int(Verdict.HELD), batch_reply(), None)
         self.asked: list[tuple[str, str, int]] = []
+        self.attested: list[str] = []
         self.sold_out_from_memory = 0
 
     def ask(self, pool: str, asking: Asking) -> None:
         self.asked.append((asking.digest, asking.buyer, asking.quantity))
+        self.attested.append(asking.attests)
         if isinstance(self.outcome, Exception):
             asking.failed(self.outcome)
         else:

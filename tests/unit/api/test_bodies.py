@@ -21,7 +21,7 @@ from flashstock.api.documents import CartDocument, PoolDocument, ReservationDocu
 from flashstock.api.problems import problem_document
 from flashstock.api.schemas import parse_time
 from flashstock.hotpath.scripts import Verdict
-from flashstock.model.rules import TIME_MS_MAX, PoolCounters, PoolRules, Wave
+from flashstock.model.rules import NO_DEADLINE_MS, TIME_MS_MAX, PoolCounters, PoolRules, Wave
 from flashstock.model.states import DeductMode, ReservationState
 from flashstock.service.carts import CartAnswer
 from flashstock.service.views import PoolView, ReservationView
@@ -80,6 +80,19 @@ def test_a_sale_names_its_payment_and_its_order():
     sold = record(state=ReservationState.CONFIRMED, payment_ref="pay-1", order_index=9, returned=1)
     body = reservation_body(ReservationView(RESERVATION, sold, NOW_MS, "12345678905"), SIGNER)
     assert (body["payment_ref"], body["order_no"], body["returned"]) == ("pay-1", "12345678905", 1)
+    ReservationDocument.model_validate_json(_json(body), strict=False)
+
+
+def test_a_hold_without_a_deadline_has_none_to_show():
+    body = reservation_body(reservation_view(RESERVATION, deadline_ms=NO_DEADLINE_MS), SIGNER)
+    assert (body["state"], body["expires_at"]) == ("held", None)
+    ReservationDocument.model_validate_json(_json(body), strict=False)
+
+
+def test_what_is_ordered_stays_so_past_its_deadline():
+    view = reservation_view(RESERVATION, state=ReservationState.ORDERED, deadline_ms=NOW_MS)
+    body = reservation_body(view, SIGNER)
+    assert (body["state"], body["expires_at"]) == ("ordered", format_time(NOW_MS))
     ReservationDocument.model_validate_json(_json(body), strict=False)
 
 

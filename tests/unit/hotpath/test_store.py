@@ -141,4 +141,5 @@ def test_all_keys_of_a_shard_share_its_tag():
         "{fs:07}:buyers:p",
         "{fs:07}:retired:p",
         "{fs:07}:payment:d",
+        "{fs:07}:due",
     ]

@@ -48,15 +48,24 @@ rules = st.builds(
 ended = (ReservationState.CANCELLED, ReservationState.EXPIRED, ReservationState.REVOKED)
 hold = st.builds(events.Hold, digests, names, quantities, st.just("") | names)
 release = st.builds(events.Release, digests, quantities)
-held = st.builds(events.Held, names, times, times, st.lists(hold, min_size=1).map(tuple))
+granted = st.sampled_from([ReservationState.HELD, ReservationState.ORDERED])
+held = st.builds(events.Held, names, times, times, st.lists(hold, min_size=1).map(tuple), granted)
 releases = st.lists(release, min_size=1).map(tuple)
 released = st.builds(events.Released, names, times, st.sampled_from(ended), releases)
-before = st.sampled_from([ReservationState.HELD, ReservationState.EXPIRED])
+before = granted | st.just(ReservationState.EXPIRED)
 index = st.integers(1, 10**14)
 signed = st.integers(-(10**9), 10**9)
 any_event = st.one_of(
     held,
     released,
+    st.builds(
+        events.Withdrawn,
+        names,
+        times,
+        digests,
+        quantities,
+        st.sampled_from([ReservationState.CANCELLED, ReservationState.REVOKED]),
+    ),
     st.builds(events.Confirmed, names, times, digests, before, quantities, names, names, index),
     st.builds(events.RefundDue, names, times, digests, quantities, names, names),
     st.builds(events.Extended, names, times, digests, times),
@@ -102,6 +111,7 @@ def test_rules_that_were_written_before_there_were_these_are_read():
 def test_every_kind_is_among_what_is_tried():
     tried = {"held", "cancelled", "expired", "revoked", "confirmed", "refund_due", "extended"}
     tried |= {"returned", "adjusted", "wave_released", "configured", "repaired"}
+    tried |= {"ordered", "withdrawn"}
     assert tried == EVENT_KINDS
 
 

@@ -21,6 +21,7 @@ from flashstock.model.events import (
     Repaired,
     Returned,
     WaveReleased,
+    Withdrawn,
     encode,
     events_in,
 )
@@ -34,13 +35,13 @@ from flashstock.model.fold import (
     Sale,
     fold,
 )
-from flashstock.model.rules import PoolRules, Wave
+from flashstock.model.rules import NO_DEADLINE_MS, PoolRules, Wave
 from flashstock.model.states import ReservationState
 
 D1, D2 = "1" * 16, "2" * 16
 HELD, CONFIRMED = ReservationState.HELD, ReservationState.CONFIRMED
 EXPIRED, CANCELLED = ReservationState.EXPIRED, ReservationState.CANCELLED
-RETURNED = ReservationState.RETURNED
+RETURNED, ORDERED = ReservationState.RETURNED, ReservationState.ORDERED
 
 held = Held("p", 10, 99, (Hold(D1, "ann", 2, ""), Hold(D2, "bob", 3, "cart")))
 confirmed = Confirmed("p", 20, D1, HELD, 2, "ann", "pay", 7)
@@ -59,6 +60,35 @@ def test_units_that_leave_the_pool_lower_its_total():
     assert (changes.pools["p"].total, changes.pools["p"].sold) == (-1, 1)
     changes = run(held, confirmed, returned(1, 1, False))
     assert (changes.pools["p"].total, changes.pools["p"].sold) == (0, 1)
+
+
+ordered = replace(held, state=ORDERED)
+withdrawn = Withdrawn("p", 30, D1, 2, CANCELLED)
+
+
+def test_what_is_ordered_moves_no_units_until_it_is_paid():
+    changes = run(ordered)
+    assert {row.state for row in changes.inserted.values()} == {ORDERED}
+    assert changes.pools["p"] == PoolChange(updated_at_ms=10)
+    changes = run(ordered, replace(confirmed, before=ORDERED))
+    assert (changes.pools["p"].held, changes.pools["p"].sold) == (0, 2)
+    changes = run(ordered, withdrawn)
+    assert changes.inserted[f"p~{D1}"].state is CANCELLED
+    assert changes.pools["p"] == PoolChange(updated_at_ms=30)
+
+
+@pytest.mark.parametrize("end", [confirmed, cancelled])
+def test_what_is_ordered_does_not_end_as_a_hold_does(end):
+    with pytest.raises(FoldViolation):
+        run(ordered, end)
+
+
+@pytest.mark.parametrize(("end", "at_ms"), [(confirmed, 20), (cancelled, 30)])
+def test_a_hold_without_a_deadline_gets_one_when_it_ends(end, at_ms):
+    endless = replace(held, deadline_ms=NO_DEADLINE_MS)
+    changes = run(endless, end, *([returned(1, 1, False)] if end is confirmed else []))
+    assert changes.inserted[f"p~{D1}"].deadline_ms == at_ms
+    assert changes.inserted[f"p~{D2}"].deadline_ms == NO_DEADLINE_MS
 
 
 def run(*found: Event) -> Changes:
@@ -106,7 +136,14 @@ def test_what_happens_within_a_run_ends_up_in_one_row():
         (
             [confirmed],
             ReservationChange(
-                f"p~{D1}", HELD, CONFIRMED, 20, payment_ref="pay", order_index=7, quantity=2
+                f"p~{D1}",
+                HELD,
+                CONFIRMED,
+                20,
+                payment_ref="pay",
+                order_index=7,
+                quantity=2,
+                ended_at_ms=20,
             ),
             PoolChange(held=-2, sold=2, updated_at_ms=20),
         ),
@@ -119,7 +156,7 @@ def test_what_happens_within_a_run_ends_up_in_one_row():
         ),
         (
             [cancelled],
-            ReservationChange(f"p~{D1}", HELD, CANCELLED, 30, quantity=2),
+            ReservationChange(f"p~{D1}", HELD, CANCELLED, 30, quantity=2, ended_at_ms=30),
             PoolChange(held=-2, updated_at_ms=30),
         ),
         (
@@ -134,7 +171,9 @@ def test_what_happens_within_a_run_ends_up_in_one_row():
         ),
         (
             [extended, cancelled],
-            ReservationChange(f"p~{D1}", HELD, CANCELLED, 30, deadline_ms=150, quantity=2),
+            ReservationChange(
+                f"p~{D1}", HELD, CANCELLED, 30, deadline_ms=150, quantity=2, ended_at_ms=30
+            ),
             PoolChange(held=-2, updated_at_ms=30),
         ),
         (
@@ -149,6 +188,7 @@ def test_what_happens_within_a_run_ends_up_in_one_row():
                 returned=2,
                 quantity=2,
                 returned_before=0,
+                ended_at_ms=20,
             ),
             PoolChange(held=-2, sold=0, updated_at_ms=50),
         ),

@@ -1,0 +1,94 @@
+"""Holds without a deadline and reservations that hold nothing, through a rebuild."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from flashstock import bootstrap, errors
+from flashstock.hotpath import keys
+from flashstock.model.states import DeductMode, ReservationState
+from tests.recovery.dump import dump
+from tests.recovery.node import eventually, opened, raw, settings_for
+
+RETENTION_MS = 50
+
+
+@pytest.fixture
+async def node(valkey_url, database_url, monkeypatch):
+    monkeypatch.setattr(bootstrap, "retention_ms_of", lambda _settings: RETENTION_MS)
+    settings = await settings_for(valkey_url, database_url)
+    async with opened(settings) as opened_node:
+        await opened_node.create("kept", 10, deduct=DeductMode.ORDER)
+        await opened_node.create("later", 10, deduct=DeductMode.PAYMENT, hold_ms=RETENTION_MS)
+        yield opened_node
+
+
+async def rebuilt(node, valkey_url):
+    """The shard before and after everything was lost."""
+    await node.is_applied()
+    with raw(valkey_url) as client:
+        before = dump(client, 0)
+        client.flushall()
+    node.gate.lost(0)
+    await node.gate.opened(0)
+    with raw(valkey_url) as client:
+        return before, dump(client, 0)
+
+
+async def time_passes(node):
+    for _ in range(2):
+        await asyncio.sleep(3 * RETENTION_MS / 1_000)
+        for pool in ("kept", "later"):
+            await node.stores.store.expire(pool, 64)
+
+
+async def test_a_hold_without_a_deadline_is_ended_and_forgotten_after_a_rebuild_too(
+    node, valkey_url
+):
+    first, second = await node.hold("kept", "first"), await node.hold("kept", "second")
+    before, after = await rebuilt(node, valkey_url)
+    assert after == before
+    await node.reservations.cancel(first)
+    await node.reservations.confirm(second, "pay")
+    with raw(valkey_url) as client:
+        assert client.zcard(keys.deadlines(0, "kept")) == 0
+        assert client.zcard(keys.retired(0, "kept")) == 2
+    await time_passes(node)
+    before, after = await rebuilt(node, valkey_url)
+    assert after == before
+    assert before.records == {}, "what has ended long ago is not brought back"
+
+
+async def test_what_is_ordered_is_remembered_until_after_its_deadline(node, valkey_url):
+    ordered, withdrawn = await node.hold("later", "ordered"), await node.hold("later", "withdrawn")
+    await node.reservations.cancel(withdrawn)
+    before, after = await rebuilt(node, valkey_url)
+    assert after == before
+    assert len(after.records) == 2
+    assert (await node.reservations.get(ordered)).state is ReservationState.ORDERED
+    await time_passes(node)
+    before, after = await rebuilt(node, valkey_url)
+    assert before.records == after.records == {}
+    with pytest.raises(errors.ReservationExpired):
+        await node.reservations.cancel(ordered)
+    with pytest.raises(errors.RefundDue):
+        await node.reservations.confirm(ordered, "too late")
+    report = await node.reconciler.report()
+    assert report["ok"], report
+
+
+async def test_a_key_that_is_used_again_long_after_orders_nothing_and_pauses_nothing(node):
+    await node.hold("later", "again")
+    await node.is_applied()
+    await time_passes(node)
+    with pytest.raises(errors.NotRecorded):
+        await node.reserve("later", "buyer-again", 1, "again")
+
+    async def is_retracted() -> bool:
+        (event,) = await node.stores.queries.quarantined(0, 10)
+        return event.resolved_at_ms is not None and event.kind == "ordered"
+
+    await eventually(is_retracted, "what was refused is taken back")
+    assert (await node.pools.get("later")).rules.state == "open"
