@@ -82,51 +82,62 @@ def available(ops: Desk) -> dict[tuple[str, str], int]:
     return {(row["sku"], row["location"]): row["available"] for row in page["items"]}
 
 
-def test_from_draft_to_ended(service: Service, desks: dict[str, Desk]) -> None:
-    ops, boss, shop, admin = (desks[name] for name in ("ops", "boss", "shop", "admin"))
-    stock_up(ops)
-    body = {
+def offer() -> dict[str, Any]:
+    """Mugs with a wave and one gift, and sets of which each takes a mug and two cups."""
+    mugs = {
+        "sku": "mug",
+        "quantity": 40,
+        "waves": [{"at": _time(3_000), "quantity": 10}],
+        "gifts": [{"sku": "pin", "quantity": 1}],
+    }
+    return {
         "name": "Spring",
         "starts_at": _time(0.5),
         "ends_at": _time(3_600),
         "per_buyer_limit": 2,
         "hold_seconds": 600,
-        "items": [
-            {
-                "sku": "mug",
-                "quantity": 40,
-                "waves": [{"at": _time(3_000), "quantity": 10}],
-                "gifts": [{"sku": "pin", "quantity": 1}],
-            },
-            {"sku": "set", "quantity": 10},
-        ],
+        "items": [mugs, {"sku": "set", "quantity": 10}],
     }
+
+
+def approved(desks: dict[str, Desk]) -> str:
+    """The path of a campaign that one drafted and another approved, and that is live."""
+    ops, boss, shop = desks["ops"], desks["boss"], desks["shop"]
+    body = offer()
     draft = ops.done("POST", "/v1/campaigns", body, key="spring")
-    code = draft["code"]
+    path = f"/v1/campaigns/{draft['code']}"
     assert (draft["state"], draft["latest"]["items"][1]["price_minor"]) == ("draft", 2_000)
-    assert ops.done("POST", "/v1/campaigns", body, key="spring")["code"] == code
-    assert shop.call("GET", f"/v1/campaigns/{code}").status_code == 403
-    assert shop.call("GET", f"/v1/campaigns/{code}/public").status_code == 404
-    path = f"/v1/campaigns/{code}"
+    assert ops.done("POST", "/v1/campaigns", body, key="spring")["code"] == draft["code"]
+    assert shop.call("GET", path).status_code == 403
+    assert shop.call("GET", f"{path}/public").status_code == 404
     assert ops.done("POST", f"{path}/submit", {"revision": 1})["state"] == "submitted"
     refused = ops.call("POST", f"{path}/approve", {"revision": 1})
     assert (refused.status_code, refused.json()["code"]) == (409, "own_submission")
     boss.done("POST", f"{path}/approve", {"revision": 1})
     eventually(lambda: ops.done("GET", path)["state"] == "live", "the campaign is live")
-    shown = ops.done("GET", path)
-    mugs, sets = shown["items"]
+    return path
+
+
+def buy(shop: Desk, pool: str, buyer: str, quantity: int) -> None:
+    wanted = {"pool": pool, "buyer": buyer, "quantity": quantity}
+    held = shop.done("POST", "/v1/reservations", wanted)
+    payment = {"payment_ref": f"pay-{buyer}"}
+    shop.done("POST", f"/v1/reservations/{held['id']}/confirm", payment)
+
+
+def test_from_draft_to_ended(service: Service, desks: dict[str, Desk]) -> None:
+    ops, boss, shop, admin = (desks[name] for name in ("ops", "boss", "shop", "admin"))
+    stock_up(ops)
+    path = approved(desks)
+    mugs, sets = ops.done("GET", path)["items"]
     assert mugs["counters"] == {"total": 40, "available": 30, "held": 0, "sold": 0, "locked": 10}
     assert sets["counters"]["available"] == 10
     assert available(ops)["cup", "south"] == 20
-
-    public = shop.done("GET", f"{path}/public")
-    assert [item["available"] for item in public["items"]] == [30, 10]
-    for buyer, item, quantity in (("ann", 0, 2), ("bob", 0, 1), ("eve", 1, 2)):
-        pool = public["items"][item]["pool"]
-        wanted = {"pool": pool, "buyer": buyer, "quantity": quantity}
-        held = shop.done("POST", "/v1/reservations", wanted)
-        payment = {"payment_ref": f"pay-{buyer}"}
-        shop.done("POST", f"/v1/reservations/{held['id']}/confirm", payment)
+    shown = shop.done("GET", f"{path}/public")["items"]
+    assert [item["available"] for item in shown] == [30, 10]
+    buy(shop, shown[0]["pool"], "ann", 2)
+    buy(shop, shown[0]["pool"], "bob", 1)
+    buy(shop, shown[1]["pool"], "eve", 2)
     refused = ops.call("POST", f"/v1/pools/{mugs['pool']}/adjust", {"delta": 5})
     assert (refused.status_code, refused.json()["code"]) == (409, "pool_of_book")
     added = ops.done("POST", f"{path}/items/1/add", {"quantity": 5}, key="more")
@@ -140,12 +151,10 @@ def test_from_draft_to_ended(service: Service, desks: dict[str, Desk]) -> None:
     assert boss.done("POST", f"{path}/end")["state"] == "ended"
 
     def all_back() -> bool:
-        return not ops.done("GET", "/v1/ops/stock/in-flight")["items"]
+        left = [item["left"] for item in ops.done("GET", path)["items"]]
+        return left == [0, 0] and not ops.done("GET", "/v1/ops/stock/in-flight")["items"]
 
-    eventually(all_back, "nothing is in flight")
-    eventually(
-        lambda: [i["left"] for i in ops.done("GET", path)["items"]] == [0, 0], "nothing is left"
-    )
+    eventually(all_back, "nothing is left in the pools, and nothing in flight")
     stock = available(ops)
     assert stock["mug", "north"] + stock["mug", "south"] == 60 - 3 - 2
     assert stock["cup", "south"] == 40 - 4

@@ -9,14 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from sqlalchemy import delete
 from sqlalchemy.engine import URL
 
-from flashstock.ledger import tables
-from flashstock.ledger.engine import create_engine, writing
 from flashstock.ledger.migrate import upgrade
 from tests import servers
-from tests.campaigns.site import Site, sited
+from tests.campaigns.site import Site, emptied, sited
 
 
 def _run(coroutine) -> None:
@@ -39,17 +36,6 @@ def campaigns_sqlite_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-async def _empty(url: str) -> None:
-    """Triggers keep movements from being deleted: they are put aside for the moment."""
-    engine = create_engine(url)
-    async with writing(engine) as connection:
-        await connection.exec_driver_sql("SET session_replication_role = replica")
-        for table in tables.metadata.sorted_tables:
-            await connection.execute(delete(table))
-        await connection.exec_driver_sql("SET session_replication_role = origin")
-    await engine.dispose()
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def empty_book_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A database with every table and no row."""
@@ -58,7 +44,7 @@ def empty_book_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         shutil.copy(request.getfixturevalue("campaigns_sqlite_file"), path)
         return f"sqlite:///{path}"
     url: str = request.getfixturevalue("campaigns_postgres_url")
-    _run(_empty(url))
+    _run(emptied(url))
     return url
 
 

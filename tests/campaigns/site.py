@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from flashstock.config import Settings
 from flashstock.ledger import tables as ledger_tables
-from flashstock.ledger.engine import reading, writing
+from flashstock.ledger.engine import create_engine, reading, writing
 from flashstock.model.events import encode_rules
 from flashstock.model.ids import ReservationId, digest_of
 from flashstock.model.rules import PoolRules
@@ -161,6 +161,17 @@ class Site:
         statement = select(ledger_tables.pools).where(ledger_tables.pools.c.id == pool)
         async with reading(self.engine) as connection:
             return (await connection.execute(statement)).first()
+
+
+async def emptied(url: str) -> None:
+    """Triggers keep movements from being deleted: they are put aside for the moment."""
+    engine = create_engine(url)
+    async with writing(engine) as connection:
+        await connection.exec_driver_sql("SET session_replication_role = replica")
+        for table in ledger_tables.metadata.sorted_tables:
+            await connection.execute(delete(table))
+        await connection.exec_driver_sql("SET session_replication_role = origin")
+    await engine.dispose()
 
 
 @asynccontextmanager

@@ -17,13 +17,12 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import text
 
 from flashstock.errors import FlashstockError, InsufficientStock, Unavailable
 from flashstock.ledger.engine import is_sqlite, writing
 from flashstock.ledger.failures import LedgerUnavailable
 from flashstock.stockbook import pool_relay, pool_transfers
-from tests.campaigns.site import Site, now_ms, sited
+from tests.campaigns.site import Site, emptied, now_ms, sited
 from tests.recovery.node import raw
 
 STOCK = 60
@@ -237,20 +236,15 @@ def running(
     valkey = request.getfixturevalue("valkey_process")
     valkey.clear()
     with asyncio.Runner() as runner:
+        if request.param == "postgresql":
+            runner.run(emptied(url))
         context = sited(valkey.url, url)
         site = runner.run(context.__aenter__())
         try:
-            runner.run(_prepare(site))
+            runner.run(site.locations("north", "south"))
             yield runner, World(site)
         finally:
             runner.run(context.__aexit__(None, None, None))
-
-
-async def _prepare(site: Site) -> None:
-    async with writing(site.engine) as connection:
-        if not is_sqlite(site.engine):
-            await connection.execute(text("TRUNCATE locations"))
-    await site.locations("north", "south")
 
 
 FATES = st.lists(st.sampled_from([0, 0, 0, 1, 2, 3, 4]), max_size=8)
