@@ -25,8 +25,12 @@ CONNECT_TIMEOUT_MS: Final = 5_000
 RETRY_AFTER_SECONDS_MAX: Final = 86_400
 URL_LENGTH_MAX: Final = 2_000
 PROBLEM_LENGTH_MAX: Final = 300
-_TRANSLATED: Final = ipaddress.ip_network("64:ff9b::/96")
-"""IPv6 addresses that a gateway turns into IPv4 ones."""
+_TRANSLATED: Final = tuple(
+    ipaddress.IPv6Network(block) for block in ("64:ff9b::/96", "::ffff:0:0:0/96", "::/96")
+)
+"""IPv6 addresses that a gateway turns into the IPv4 ones in their last 32 bits."""
+_LOCALLY_TRANSLATED: Final = ipaddress.IPv6Network("64:ff9b:1::/48")
+"""The same for a network's own use; where in it the IPv4 address stands is the network's choice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,9 @@ def is_public(address: str) -> bool:
     parsed = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(parsed, ipaddress.IPv6Address):
         inner = parsed.ipv4_mapped or parsed.sixtofour
-        if parsed in _TRANSLATED:
+        if parsed in _LOCALLY_TRANSLATED:
+            return False
+        if any(parsed in block for block in _TRANSLATED):
             inner = ipaddress.IPv4Address(int(parsed) & 0xFFFF_FFFF)
         if inner is not None:
             parsed = inner
@@ -82,8 +88,10 @@ def url_problem(url: str, *, private_allowed: bool) -> str | None:
         return "must not hold a user name or a password: webhooks are signed"
     if parsed.fragment:
         return "must not have a fragment"
-    if not private_allowed and _is_literal(parsed.host) and not is_public(parsed.host):
-        return "must not be a private address"
+    if not private_allowed and _is_literal(parsed.host):
+        return None if is_public(parsed.host) else "must not be a private address"
+    if parsed.host.replace(".", "").isdigit() and not _is_literal(parsed.host):
+        return "must name a host, or an address in full: 127.1 and 2130706433 are neither"
     return None
 
 
