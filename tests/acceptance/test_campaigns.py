@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.acceptance.processes import Service, eventually, serving
+from tests.acceptance.processes import Service, eventually, run_flashstock, serving
 
 pytestmark = pytest.mark.acceptance
 
@@ -160,6 +161,14 @@ def test_from_draft_to_ended(service: Service, desks: dict[str, Desk]) -> None:
     assert stock["cup", "south"] == 40 - 4
     steps = [step["action"] for step in ops.done("GET", f"{path}/steps")["items"]]
     assert steps == ["draft", "submit", "approve", "add", "end"]
+    code = path.rpartition("/")[2]
+    on_the_line = run_flashstock("campaigns", "show", code, "--data-dir", str(service.data_dir))
+    assert on_the_line.returncode == 0, on_the_line.stderr
+    assert f"{code}  ended  Spring" in on_the_line.stdout
+    listed = run_flashstock("campaigns", "list", "--json", "--data-dir", str(service.data_dir))
+    assert [(line["code"], line["state"]) for line in json.loads(listed.stdout)] == [
+        (code, "ended")
+    ]
     identity = ops.done("GET", "/v1/ops/stock/identity")
     assert identity["ok"], identity
     report = admin.done("GET", "/v1/ops/reconciliation")

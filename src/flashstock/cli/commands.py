@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from flashstock import __version__
-from flashstock.cli import keys, runs, stats, stores
+from flashstock.cli import campaigns, keys, runs, stats, stores
 from flashstock.cli.outcome import FAILED, Invocation, report
 from flashstock.cli.settings import DataDir, settings_from
 
@@ -117,6 +117,7 @@ def api_worker(
 
 
 app.add_typer(keys.app, name="keys")
+app.add_typer(campaigns.app, name="campaigns")
 app.command()(stores.reconcile)
 app.command()(stores.rebuild)
 app.command()(stats.stats)
