@@ -37,6 +37,9 @@ if create then
 end
 call('HSET', KEYS[3], unpack(ARGV, 6))
 local values = call('HMGET', KEYS[3], unpack(RULES))
+-- What `reserve` looks at first: is there any rule that few pools have?
+local special = (values[9] or '') .. (values[10] or '') ~= '' or (values[11] or 'hold') ~= 'hold'
+call('HSET', KEYS[3], 'special', special and '1' or '0')
 local fields = { create and 1 or 0, ARGV[3], ARGV[4] }
 for index, name in ipairs(RULES) do
   fields[#fields + 1] = name

@@ -11,7 +11,6 @@ WHY   hold and sale are logged in one step, so the units are never anyone else's
 --#include record
 --#include buyers
 --#include expiry
---#include endless
 
 local pool_id, digest, payment_ref, reservation_id = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local buyer, quantity = ARGV[5], tonumber(ARGV[6])

@@ -20,14 +20,11 @@ WHY   counters, records, limits and the event change together or not at all, and
 --#include buyers
 --#include expiry
 --#include waves
---#include eligibility
---#include endless
 
 local pool_id = ARGV[1]
 local count = math.floor((#ARGV - 2) / 3)
 local pool = call('HMGET', KEYS[3], 'state', 'available', 'held', 'per_buyer_limit', 'hold_ms',
-  'starts_at_ms', 'ends_at_ms', 'durability', 'waves', 'locked', 'grants', 'audience', 'channels',
-  'deduct')
+  'starts_at_ms', 'ends_at_ms', 'durability', 'waves', 'special', 'grants')
 if not pool[1] then
   return { -2 }
 end
@@ -37,10 +34,15 @@ local starts_at_ms, ends_at_ms = tonumber(pool[6]), tonumber(pool[7])
 local grants = tonumber(pool[11])
 local seq_before = seq
 
-local released, next_wave_ms = release_due_waves(pool_id, KEYS[3], pool[9], tonumber(pool[10]))
-if released > 0 then
-  available = available + released
-  call('HSET', KEYS[3], 'locked', tonumber(pool[10]) - released)
+local next_wave_ms = 0
+if pool[9] ~= '' then
+  local locked = tonumber(call('HGET', KEYS[3], 'locked'))
+  local released
+  released, next_wave_ms = release_due_waves(pool_id, KEYS[3], pool[9], locked)
+  if released > 0 then
+    available = available + released
+    call('HSET', KEYS[3], 'locked', locked - released)
+  end
 end
 if available < tonumber(ARGV[2]) then
   local units = release_expired(pool_id, { reservations = KEYS[4], deadlines = KEYS[5],
@@ -58,15 +60,23 @@ elseif now < starts_at_ms then
   refusal = 5
 end
 
-local lets_in, attested, unmet = doorkeeper(pool[12], pool[13]), {}, ''
-if lets_in and #ARGV > 2 + 3 * count then
-  for line in string.gmatch(ARGV[#ARGV] .. '\n', '([^\n]*)\n') do
-    attested[#attested + 1] = line
+-- Most pools let everyone in and hold until a deadline: they pay for none of this.
+local lets_in, attested, unmet, refused_by = nil, {}, '', ''
+local takes_units, deadline_ms = true, now + tonumber(pool[5])
+if pool[10] == '1' then
+--#include eligibility
+  local rules = call('HMGET', KEYS[3], 'audience', 'channels', 'deduct')
+  lets_in = doorkeeper(rules[1], rules[2])
+  refused_by = (rules[1] or '') .. '\t' .. (rules[2] or '')
+  if lets_in and #ARGV > 2 + 3 * count then
+    for line in string.gmatch(ARGV[#ARGV] .. '\n', '([^\n]*)\n') do
+      attested[#attested + 1] = line
+    end
   end
+  takes_units = rules[3] ~= 'payment'
+  deadline_ms = rules[3] == 'order' and NO_DEADLINE_MS or deadline_ms
 end
 
-local takes_units = pool[14] ~= 'payment'
-local deadline_ms = pool[14] == 'order' and NO_DEADLINE_MS or now + tonumber(pool[5])
 local first_seq = seq + 1
 local head = (takes_units and 'h' or 'o') .. string.format('%013.0f', deadline_ms) .. '\t'
   .. GENERATION .. '\t' .. text(first_seq) .. '\t'
@@ -92,7 +102,7 @@ for index = 1, count do
     verdicts[index] = refusal
   elseif lets_in and not lets_in(attested[index] or '') then
     verdicts[index] = 9
-    unmet = (pool[12] or '') .. '\t' .. (pool[13] or '')
+    unmet = refused_by
   else
     local quantity = tonumber(quantity_text)
     local total = (totals[buyer] or tonumber(taken[index] or 0)) + quantity

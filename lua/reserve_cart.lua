@@ -18,7 +18,6 @@ WHY   a cart that lacks one line must not keep units from others, not even for a
 --#include expiry
 --#include waves
 --#include eligibility
---#include endless
 
 local cart, buyer = ARGV[1], ARGV[2]
 local count = math.floor((#ARGV - 2) / 3)

@@ -1,6 +1,9 @@
 -- The packed reservation record; flashstock/model/records.py is its twin and describes it.
 local RECORD = '^(%a)(%d+)\t(%d+)\t(%d+)\t(%d+)\t([^\t]*)\t([^\t]*)\t([^\t]*)\t?(.*)$'
 
+-- The deadline of a hold that lasts until somebody ends it.
+local NO_DEADLINE_MS = 9999999999999
+
 local function parse_record(packed)
   local state, deadline_ms, generation, held_seq, quantity, pool_id, buyer, cart, payment =
     string.match(packed, RECORD)

@@ -24,9 +24,7 @@ def audience_ignored() -> Any:
 @control
 def payment_mode_that_holds() -> Any:
     """Units are taken before they are paid."""
-    return script_text(
-        "reserve", "local takes_units = pool[14] ~= 'payment'", "local takes_units = 1"
-    )
+    return script_text("reserve", "takes_units = rules[3] ~= 'payment'", "takes_units = true")
 
 
 @control
@@ -51,4 +49,4 @@ def return_that_restocks() -> Any:
 @control
 def endless_hold_that_expires() -> Any:
     """A hold that only somebody ends gets a deadline."""
-    return script_text("reserve", "pool[14] == 'order' and NO_DEADLINE_MS or", "")
+    return script_text("reserve", "rules[3] == 'order' and NO_DEADLINE_MS or", "")

@@ -23,7 +23,7 @@ WAVES_MAX: Final = 100
 TIME_MS_MAX: Final = 9_999_999_999_999
 """The last millisecond a 13-digit field holds (the year 2286)."""
 NO_DEADLINE_MS: Final = TIME_MS_MAX
-"""The deadline of a hold that lasts until somebody ends it; also in ``lua/include/endless.lua``."""
+"""The deadline of a hold that lasts until somebody ends it; also in ``lua/include/record.lua``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,11 @@ class PoolRules:
     channels: str = ""
     """Names with commas between."""
     deduct: DeductMode = DeductMode.HOLD
+
+    @property
+    def special(self) -> bool:
+        """Is there any rule that few pools have? ``lua/configure.lua`` says so too."""
+        return bool(self.audience or self.channels) or self.deduct is not DeductMode.HOLD
 
 
 @dataclass(frozen=True, slots=True)

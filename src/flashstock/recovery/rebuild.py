@@ -288,6 +288,7 @@ def pool_fields(rules: PoolRules, counters: PoolCounters, *, grants: int) -> dic
     """The pool hash. ``grants`` only ever goes up: the log position is a bound on it."""
     return {
         **encode_rules(rules),
+        "special": int(rules.special),
         "total": counters.total,
         "available": counters.available,
         "held": counters.held,
