@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 
 from flashstock.api.documents_imports import ImportDocument
 from flashstock.campaigns.tables import campaign_items, campaign_revisions
@@ -218,6 +218,21 @@ async def test_shopifys_newer_file_sets_what_is_on_hand(load, engine, places):
     assert await available(engine) == [("A", "east", 8), ("B", "east", 10)]
     problem = await load("stock", f"{head}a,A,east,8,12,3\n", 422, key="short")
     assert "4 of them are taken" in problem["errors"][0]["problem"]
+
+
+async def test_what_may_be_sold_ahead_is_not_written_off(load, engine, places):
+    await load("skus", "sku\nA\n", key="skus")
+    await load("stock", "sku,location,available\nA,east,10\n", key="stock")
+    async with writing(engine) as connection:
+        allowed = update(stock_balances).values(virtual_allowance=5)
+        await connection.execute(allowed)
+        ahead = Posting("A", "east", StockState.VIRTUAL, StockState.AVAILABLE, 5)
+        await post(connection, StockCommand("v", MovementKind.VIRTUAL, (ahead,)), NOW_MS)
+    problem = await load("stock", "sku,location,available\nA,east,4\n", 422, key="short")
+    assert [(e["line"], e["column"]) for e in problem["errors"]] == [(2, "available")]
+    assert await available(engine) == [("A", "east", 15)]
+    await load("stock", "sku,location,available\nA,east,5\n", key="all")
+    assert await available(engine) == [("A", "east", 5)]
 
 
 CAMPAIGNS = """campaign,starts_at,ends_at,per_buyer_limit,hold_minutes,sku,quantity,price_minor,\

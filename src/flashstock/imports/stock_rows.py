@@ -109,7 +109,8 @@ async def apply_stock(
     """Post the differences, inside the caller's transaction, which has locked the book.
 
     Raises:
-        CsvRefused: a SKU or a location is not known, or fewer would be on hand than are taken.
+        CsvRefused: a SKU or a location is not known, or fewer would be on hand than are taken, or
+            fewer available than virtual stock alone makes them.
     """
     result = Result(rows=len(parsed.rows) + parsed.skipped, skipped=parsed.skipped)
     codes = await _codes(connection)
@@ -134,6 +135,9 @@ async def apply_stock(
             if available + difference < 0:
                 taken = on_hand - available
                 problems.add(row.line, NEW_ON_HAND, f"{taken} of them are taken already")
+            elif on_hand + difference < 0:
+                ahead = available - on_hand
+                problems.add(row.line, "available", f"at least {ahead} may be sold ahead of stock")
             _note(result, gains, losses, (row.sku, code), difference)
     problems.refuse()
     await _post(connection, MovementKind.RECEIVE, gains, import_id, actor, at_ms)
