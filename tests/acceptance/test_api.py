@@ -100,6 +100,42 @@ def code(response: httpx.Response) -> tuple[int, str]:
     return response.status_code, response.json()["code"]
 
 
+def test_rules_of_campaigns(admin):
+    """Who may buy, when units are taken, a limit over a group, a return that leaves the pool."""
+    rules = {"per_buyer_limit": 2, "audience": "level:3", "channels": ["app", "web"]}
+    made = make_pool(admin, "kit:boots", 5, **rules, deduct="order")
+    assert (made["audience"], made["channels"]) == ("level:3", ["app", "web"])
+    make_pool(admin, "kit:laces", 5, **rules, deduct="payment")
+    attests = {"level": 3, "channel": "app"}
+
+    def ask(pool: str, key: str, **more: Any) -> httpx.Response:
+        return post(admin, "/v1/reservations", {"pool": pool, "buyer": "b", **more}, key)
+
+    refused = ask("kit:boots", "kit-0", quantity=1, attests={"level": 3})
+    assert code(refused) == (409, "not_eligible")
+    assert refused.json()["channels"] == ["app", "web"]
+    kept = ask("kit:boots", "kit-1", quantity=1, attests=attests)
+    assert (kept.status_code, kept.json()["expires_at"]) == (201, None)
+    ReservationDocument.model_validate(kept.json())
+    assert ask("kit:boots", "kit-1", quantity=1).headers["Idempotency-Replayed"] == "true"
+    ordered = [ask("kit:laces", f"kit-{n}", quantity=1, attests=attests) for n in (2, 3)]
+    assert {answer.json()["state"] for answer in ordered} == {"ordered"}
+    assert units(admin, "kit:laces") == (5, 0, 0, 0)
+    paths = [f"/v1/reservations/{answer.json()['id']}" for answer in ordered]
+    assert post(admin, f"{paths[0]}/confirm", {"payment_ref": "kit-p1"}).status_code == 200
+    late = post(admin, f"{paths[1]}/confirm", {"payment_ref": "kit-p2"})
+    assert code(late) == (409, "refund_due")
+    assert code(ask("kit:laces", "kit-4", quantity=1, attests=attests)) == (409, "buyer_limit")
+    back = post(admin, f"{paths[0]}/return", {"restock": False}, "kit-back")
+    assert back.json()["state"] == "returned"
+    assert units(admin, "kit:laces") == (4, 0, 0, 0)
+    cart = {"buyer": "c", "lines": [{"pool": "kit:boots", "quantity": 2}], "attests": attests}
+    assert post(admin, "/v1/carts", cart, "kit-cart").status_code == 201
+    kept_path = f"/v1/reservations/{kept.json()['id']}"
+    assert post(admin, f"{kept_path}/cancel").json()["state"] == "cancelled"
+    assert units(admin, "kit:boots") == (3, 2, 0, 0)
+
+
 def test_a_sale_from_hold_to_return(admin):
     make_pool(admin, "story", 10)
     held = reserve(admin, "story", "story-1", quantity=3)

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 from pydantic import ValidationError
 
-from flashstock.api import schemas
+from flashstock.api import schemas, schemas_pools
 from tests.acceptance.processes import open_pool, reserve, serving
 
 pytestmark = pytest.mark.acceptance
@@ -34,7 +34,7 @@ BODIES: dict[str, tuple[type[schemas.Body], dict[str, Any]]] = {
         {"buyer": "b", "lines": [{"pool": "target", "quantity": 1}]},
     ),
     "/v1/pools": (
-        schemas.PoolRequest,
+        schemas_pools.PoolRequest,
         {
             "id": "fresh",
             "sku": "s",
@@ -47,7 +47,7 @@ BODIES: dict[str, tuple[type[schemas.Body], dict[str, Any]]] = {
             "waves": [{"at": "2026-11-23T03:00:00Z", "quantity": 1}],
         },
     ),
-    "/v1/pools/target/adjust": (schemas.AdjustRequest, {"delta": 1, "lock_delta": 1}),
+    "/v1/pools/target/adjust": (schemas_pools.AdjustRequest, {"delta": 1, "lock_delta": 1}),
     "/v1/pools/target/pause": (schemas.NothingBody, {}),
     "/v1/pools/target/resume": (schemas.NothingBody, {}),
     "/v1/pools/target/close": (schemas.NothingBody, {}),
