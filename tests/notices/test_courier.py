@@ -13,7 +13,7 @@ from flashstock.ledger.engine import writing
 from flashstock.notices.courier import KEPT_MS, LEASE_MS, Courier
 from flashstock.notices.outbox import announce
 from flashstock.notices.schedule import DELAY_MS_MAX, ORDERED_TRIES, TRIES_MAX
-from flashstock.notices.sender import HttpSender
+from flashstock.notices.sender import HttpSender, Outcome
 from tests.notices.receiver import answering, hang, hang_up
 
 
@@ -235,6 +235,24 @@ async def test_a_courier_that_dies_is_followed_by_another(
     [delivery] = await webhooks.deliveries(0, 10)
     assert (delivery.state, delivery.attempts) == ("delivered", 1)
     assert receiver.ids[0] == receiver.ids[1]
+
+
+async def test_a_result_that_comes_late_does_not_turn_the_count_back(
+    webhooks, receiver, couriers, tell, clock
+):
+    await webhooks.create(receiver.url, ["*"])
+    await tell(1)
+    [webhook] = await webhooks.all()
+    slow, other = couriers("slow"), couriers("other")
+    stale = await slow._next(webhook.id)
+    receiver.behaviours = [answering(500), answering(500)]
+    for _ in range(2):
+        await drain(other)
+        clock.now_ms += DELAY_MS_MAX
+    before = await webhooks.deliveries(0, 10)
+    await slow._record(stale, Outcome(422, "refused"))
+    assert await webhooks.deliveries(0, 10) == before
+    assert before[0].attempts == 2
 
 
 async def test_a_rotated_secret_signs_beside_the_old_one_for_a_day(

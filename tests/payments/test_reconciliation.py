@@ -255,6 +255,14 @@ async def test_another_file_of_the_day_takes_its_place(shop, take, cases):
     assert await cases() == [("payment", "there_not_here", "wrong")]
 
 
+async def test_what_a_replaced_file_said_does_not_count(shop, take, cases):
+    await shop.sale("ours")
+    await take(paid("ours"))
+    assert await cases() == []
+    await take(paid("stranger"))
+    assert ("payment", "here_not_there", "ours") in await cases()
+
+
 async def test_what_a_later_statement_brings_is_explained(shop, take, cases, caller):
     await shop.sale("late")
     await take()

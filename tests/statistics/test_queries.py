@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from flashstock.errors import InvalidRequest, UnknownPool
 from flashstock.ledger.failures import LedgerUnavailable
+from flashstock.model import events
 from flashstock.model.states import ReservationState
 from flashstock.statistics import queries as module
 from flashstock.statistics.queries import Grain
@@ -16,6 +19,7 @@ from tests.contract.ledger.written_log import (
     cancelled,
     confirmed,
     created,
+    digest,
     held,
     refund_due,
     released,
@@ -149,3 +153,16 @@ async def test_refusals_that_could_not_be_written_are_written_later(
     await recorder.flush()
     total = (await statistics.pool(POOL, 0, LATER_MS, Grain.TOTAL)).total
     assert total.refused == {"paused": 2}
+
+
+async def test_orders_that_hold_nothing_are_counted_and_have_no_life(book, folder, statistics):
+    ordered = replace(held(1, 2, at_ms=START_MS), state=ReservationState.ORDERED)
+    cancelled_order = events.Withdrawn(POOL, START_MS, digest(1), 1, ReservationState.CANCELLED)
+    paid = confirmed(2, before=ReservationState.ORDERED, at_ms=START_MS)
+    await book.write(created(10), ordered, cancelled_order, paid)
+    await folder.catch_up()
+    report = await statistics.pool(POOL, 0, LATER_MS, Grain.TOTAL)
+    counts = report.total.counts
+    assert (counts["held_count"], counts["cancelled_count"], counts["paid_count"]) == (2, 1, 1)
+    assert (counts["paid_late_count"], counts["lives_count"]) == (0, 0)
+    assert (report.stock.held, report.stock.sold) == (0, 1)

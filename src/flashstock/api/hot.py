@@ -177,6 +177,7 @@ class HotRoutes:
         self._sign = services.signer.sign
         self._keyring = services.keyring
         self._verdicts = services.counters.verdicts
+        self._count_refusal = services.counters.refused
         self._sold_out: dict[str, tuple[BatchReply, LeanAnswer]] = {}
         lean: Mapping[str, LeanHandler] = {
             _RESERVATIONS: self._guarded(_RESERVATIONS, self._reserve),
@@ -336,11 +337,13 @@ class HotRoutes:
             assert target is not None
             view = self._services.reservations.view(target, record, batch.now_ms)
             return reservation_body(view, self._services.signer)
+        self._count_refusal(pool, verdict)
         raise refusal_of(verdict, pool, batch, asking.attests)
 
     def sold_out(self, pool: str, batch: BatchReply) -> LeanAnswer:
         """The most frequent answer of a flash sale: encoded once per batch that said it."""
         self._verdicts[_SOLD_OUT] += 1
+        self._count_refusal(pool, _SOLD_OUT)
         cached = self._sold_out.get(pool)
         if cached is None or cached[0] is not batch:
             cached = (batch, problem_answer(refusal_of(_SOLD_OUT, pool, batch)))

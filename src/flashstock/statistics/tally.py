@@ -47,6 +47,9 @@ class Tally:
                 counts["held_units"] += sum(hold.quantity for hold in event.holds)
             case events.Released():
                 self._released(counts, event)
+            case events.Withdrawn():
+                counts[f"{event.state.value}_count"] += 1
+                counts[f"{event.state.value}_units"] += event.quantity
             case events.Confirmed():
                 self._confirmed(counts, event)
             case events.Returned():
@@ -84,7 +87,7 @@ class Tally:
         counts["paid_units"] += event.quantity
         if event.before is ReservationState.HELD:
             self.ends.append(End(event.pool, f"{event.pool}~{event.digest}", event.at_ms))
-        else:
+        elif event.before is ReservationState.EXPIRED:
             counts["paid_late_count"] += 1
 
 
