@@ -130,7 +130,9 @@ def known_codes() -> dict[str, int]:
     """Every code a caller can meet, with its status: those of families are nobody's answer."""
     found = [FlashstockError]
     for one in found:
-        found += [child for child in one.__subclasses__() if child.__module__ == errors.__name__]
+        found += [
+            child for child in one.__subclasses__() if child.__module__.startswith(errors.__name__)
+        ]
     return {one.code: one.status for one in found if not one.__subclasses__() or one is Unavailable}
 
 

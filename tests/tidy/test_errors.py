@@ -16,7 +16,7 @@ from tests.tidy.sources import ROOT
 def _classes(root: type[FlashstockError]) -> Iterator[type[FlashstockError]]:
     yield root
     for child in root.__subclasses__():
-        if child.__module__ == errors.__name__:
+        if child.__module__.startswith(errors.__name__):
             yield from _classes(child)
 
 

@@ -10,7 +10,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import TypeAdapter
 from starlette.routing import BaseRoute
 
-from flashstock import __version__
+from flashstock import __version__, errors
 from flashstock.api.documents import Problem
 from flashstock.api.problems import PROBLEM_MEDIA_TYPE, problem_document
 from flashstock.api.schemas import IdempotencyKey
@@ -78,7 +78,7 @@ def answers(root: type[FlashstockError]) -> Iterator[type[FlashstockError]]:
     yield root
     for child in root.__subclasses__():
         # A store's own kinds of trouble share the code of what they are a kind of.
-        if child is not ConfigurationError and child.__module__ == root.__module__:
+        if child is not ConfigurationError and child.__module__.startswith(errors.__name__):
             yield from answers(child)
 
 
