@@ -22,6 +22,7 @@ from flashstock.errors import (
 )
 from flashstock.ledger.engine import reading
 from flashstock.model.ids import ReservationId, digest_of
+from flashstock.stockbook.balances import Balances
 from tests.campaigns.offers import Office
 from tests.recovery.node import raw
 
@@ -199,6 +200,29 @@ async def test_a_presale_sells_what_is_allowed_though_it_is_not_there(office):
     await office.site.carried_out()
     assert await office.site.stock("phone", "south") == {"campaign": 2, "virtual": 2}
     await office.site.adds_up()
+
+
+async def test_a_presale_takes_what_was_granted_to_shops_too(office):
+    """As the service grants it, all that is allowed is available at once."""
+    site = office.site
+    await site.sku("phone", price_minor=50_000, currency="EUR")
+    await Balances(site.engine, lambda: 1).allow_virtual("phone", "south", "ops", allowance=8)
+    assert await site.stock("phone", "south") == {"available": 8, "virtual": 8}
+    too_many = await office.draft(Item(1, "phone", 9, presale=True))
+    await office.life.submit(too_many, 1, "ops")
+    with pytest.raises(InsufficientStock):
+        await office.life.approve(too_many, 1, "boss", is_admin=False)
+    code = await office.running(Item(1, "phone", 5, presale=True))
+    assert await site.stock("phone", "south") == {"available": 3, "campaign": 5, "virtual": 8}
+    await site.sell(f"{code}-1", "ann", 2)
+    await site.node.is_applied()
+    await office.course.end(code, "ops")
+    await site.carried_out()
+    assert await site.stock("phone", "south") == {"available": 3, "campaign": 2, "virtual": 5}
+    await site.adds_up()
+    again = await office.running(Item(1, "phone", 6, presale=True))
+    assert await site.stock("phone", "south") == {"campaign": 8, "virtual": 8}
+    assert again != code
 
 
 async def test_one_payment_pays_one_thing(office):

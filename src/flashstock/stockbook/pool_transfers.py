@@ -23,7 +23,7 @@ from flashstock.ledger.tables import pools
 from flashstock.model.rules import POOL_QUANTITY_MAX
 from flashstock.model.stock import MovementKind, Posting, StockCommand, StockState
 from flashstock.stockbook.pool_commands import PoolCommand, PoolCommandKind, enqueue
-from flashstock.stockbook.posting import lock_book, post
+from flashstock.stockbook.posting import balances_of, lock_book, post
 from flashstock.stockbook.tables import allocations, locations, stock_balances
 
 NOTHING: Final[Mapping[str, int]] = {}
@@ -46,7 +46,8 @@ class Wish:
     Args:
         needs: how many units of which SKU one unit of the pool takes.
         places: where from, in this order; empty: everywhere, by the priority of locations.
-        virtual: sold ahead: taken from what virtual stock is allowed, not from what is there.
+        virtual: sold ahead: taken from what virtual stock is allowed, not from what is there. What
+            of it nobody may sell yet is taken first, then what is available.
         locked: of the units, those that the pool withholds until their waves.
     """
 
@@ -97,10 +98,12 @@ async def allocate(
         return False
     await _refuse_foreign_units(connection, wish)
     parts = await plan(connection, wish)
-    source = StockState.VIRTUAL if wish.virtual else StockState.AVAILABLE
+    ahead = await _not_granted(connection, parts) if wish.virtual else {}
     postings = tuple(
-        Posting(part.sku, part.location, source, StockState.CAMPAIGN, part.quantity)
+        Posting(part.sku, part.location, source, StockState.CAMPAIGN, units)
         for part in parts
+        for source, units in _sources(part, ahead.get((part.sku, part.location), 0))
+        if units
     )
     movement = StockCommand(
         command_id, MovementKind.ALLOCATE, postings, f"for pool {wish.pool}", reference, actor
@@ -146,14 +149,28 @@ async def plan(connection: AsyncConnection, wish: Wish) -> list[Allotment]:
 
 
 async def _free(connection: AsyncConnection, wish: Wish) -> dict[tuple[str, str], int]:
-    columns = stock_balances.c
-    count = columns.virtual_allowance - columns.virtual if wish.virtual else columns.available
-    statement = select(columns.sku, columns.location, count.label("free")).where(
-        columns.sku.in_(list(wish.needs))
-    )
+    statement = select(stock_balances).where(stock_balances.c.sku.in_(list(wish.needs)))
     if wish.places:
-        statement = statement.where(columns.location.in_(wish.places))
-    return {(row.sku, row.location): row.free for row in await connection.execute(statement)}
+        statement = statement.where(stock_balances.c.location.in_(wish.places))
+    free = {}
+    for row in await connection.execute(statement):
+        ahead = row.virtual_allowance - row.virtual + min(row.available, row.virtual)
+        free[row.sku, row.location] = ahead if wish.virtual else row.available
+    return free
+
+
+async def _not_granted(
+    connection: AsyncConnection, parts: Sequence[Allotment]
+) -> dict[tuple[str, str], int]:
+    """Of virtual stock that is allowed, what is not for sale yet."""
+    rows = await balances_of(connection, [(part.sku, part.location) for part in parts])
+    return {cell: row["virtual_allowance"] - row["virtual"] for cell, row in rows.items()}
+
+
+def _sources(part: Allotment, ahead: int) -> Sequence[tuple[StockState, int]]:
+    granted_now = min(part.quantity, ahead)
+    available = part.quantity - granted_now
+    return (StockState.VIRTUAL, granted_now), (StockState.AVAILABLE, available)
 
 
 async def _by_priority(connection: AsyncConnection) -> list[str]:
