@@ -20,7 +20,7 @@ from flashstock.ledger.engine import reading, writing
 from flashstock.model.ids import digest_of
 from flashstock.model.stock import MovementKind, Posting, StockCommand, StockState
 from flashstock.stockbook.catalogue import Catalogue, Location, Sku
-from flashstock.stockbook.posting import post
+from flashstock.stockbook.posting import BOOK_TIMEOUT_MS, post
 from flashstock.stockbook.tables import skus, stock_balances, stock_commands
 
 NOW_MS = 1_795_311_438_974
@@ -60,7 +60,7 @@ class Mall:
 
     async def move(self, kind: MovementKind, posting: Posting) -> None:
         command_id = digest_of("test", self.fresh(), str(id(self)))
-        async with writing(self.engine) as connection:
+        async with writing(self.engine, BOOK_TIMEOUT_MS) as connection:
             await post(connection, StockCommand(command_id, kind, (posting,)), NOW_MS)
 
     async def receive(self, sku: str, quantity: int, location: str = "east") -> None:
@@ -75,7 +75,7 @@ class Mall:
 
     async def keep_back(self, sku: str, quantity: int) -> None:
         """A safety stock."""
-        async with writing(self.engine) as connection:
+        async with writing(self.engine, BOOK_TIMEOUT_MS) as connection:
             values = {"safety_stock": quantity}
             await connection.execute(update(skus).where(skus.c.sku == sku).values(values))
             await mark(connection, [sku], NOW_MS)

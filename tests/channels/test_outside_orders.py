@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -19,7 +20,7 @@ from flashstock.errors import (
 )
 from flashstock.ledger.engine import create_engine
 from tests.channels.mall import Mall
-from tests.dispatch.yard import address_of
+from tests.dispatch.yard import address_of, patiently
 
 PAID, SHIPPED, CLOSED = OrderState.PAID, OrderState.SHIPPED, OrderState.CLOSED
 
@@ -82,7 +83,7 @@ async def test_told_by_many_at_once_it_happens_once(stocked):
     others = [Mall(create_engine(address_of(stocked.engine))) for _ in range(2)]
     await asyncio.gather(
         *(
-            teller.tell("7", word, ("cap", "", 3), key=f"{number}-{word}")
+            patiently(partial(teller.tell, "7", word, ("cap", "", 3), key=f"{number}-{word}"))
             for number, teller in enumerate([stocked, *others])
             for word in ("PAYED", "SENT", "PAYED")
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,7 +17,7 @@ from flashstock.channels.shares import ChannelMode, Policy
 from flashstock.errors import InvalidRequest, UnknownChannel, UnknownLocation, UnknownSku
 from flashstock.ledger.engine import create_engine, reading, writing
 from tests.channels.mall import Mall
-from tests.dispatch.yard import address_of
+from tests.dispatch.yard import address_of, patiently
 
 SKUS = ["cap", "mug", "pen"]
 SHOPS = ["app", "web"]
@@ -176,16 +177,17 @@ async def test_whoever_follows_while_everything_changes_misses_nothing(mall):
     async def trade(worker: Mall, number: int) -> None:
         for turn in range(12):
             sku = names[(number * 5 + turn * 7) % 6]
-            await worker.receive(sku, 1 + turn % 3)
+            mode = ["weight", "shared"][turn % 2]
+            await patiently(partial(worker.receive, sku, 1 + turn % 3))
             if turn % 4 == number:
-                await worker.shop("web", 1 + turn, mode=["weight", "shared"][turn % 2])
+                await patiently(partial(worker.shop, "web", 1 + turn, mode=mode))
             if turn % 5 == number:
-                await worker.keep_back(names[turn % 6], turn)
+                await patiently(partial(worker.keep_back, names[turn % 6], turn))
 
     async def follow() -> None:
         nonlocal cursor
         while not done.is_set():
-            page = await mall.publication.page("app", cursor, 2)
+            page = await patiently(partial(mall.publication.page, "app", cursor, 2))
             heard.update({item.sku: item.quantity for item in page.items})
             cursor = page.cursor
 

@@ -109,6 +109,10 @@ async def test_a_crash_between_the_stores_is_finished_by_the_resumer(counter, cu
     assert (await counter.sale(order_no)).state is SaleState.REFUNDING
     with pytest.raises(NotShippable):
         await counter.ship(order_no, command_id="meanwhile")
+    counter.wire.calls = 0
+    with pytest.raises(NotReturnable):
+        await counter.take_back(order_no, "meanwhile", **{**fields, "quantity": 2})
+    assert counter.wire.calls == 0, "it is not left to the pool"
     counter.wire.cut = ""
     await counter.site.node.is_applied()
     await counter.site.adds_up()

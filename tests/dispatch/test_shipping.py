@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import pytest
 from sqlalchemy import insert, select
 
-from flashstock.campaigns.tables import campaign_gifts, campaign_items, campaign_revisions
-from flashstock.dispatch.contents import Snapshot
+from flashstock.campaigns.tables import (
+    campaign_balances,
+    campaign_gifts,
+    campaign_items,
+    campaign_revisions,
+)
 from flashstock.dispatch.orders import Filter, SaleState
 from flashstock.dispatch.shipping import ParcelWanted
+from flashstock.dispatch.snapshots import Snapshot
 from flashstock.errors import (
     FlashstockError,
     IdempotencyMismatch,
@@ -24,7 +30,7 @@ from flashstock.errors import (
 )
 from flashstock.ledger.engine import create_engine, reading, writing
 from flashstock.stockbook.tables import stock_balances
-from tests.dispatch.yard import NOW_MS, Yard, address_of
+from tests.dispatch.yard import NOW_MS, Yard, address_of, patiently
 
 
 async def test_what_is_shipped_leaves_the_pool_s_stock_and_is_on_record(yard):
@@ -67,7 +73,8 @@ async def test_many_who_ship_an_order_at_once_ship_it_once(yard):
     async def ship(number: int) -> int:
         try:
             fields = {"command_id": f"by-{number}", "quantity": 1 + number % 2}
-            return await yards[number % 3].ship(f"{number % 5}", **fields)
+            one, order_no = yards[number % 3], f"{number % 5}"
+            return await patiently(lambda: one.ship(order_no, **fields))
         except (NotShippable, InvalidRequest):
             return 0
 
@@ -85,7 +92,9 @@ async def test_a_repetition_at_the_same_time_ships_nothing_more(yard):
     await yard.sell("100", "sale", 3)
     again = Yard(create_engine(address_of(yard.engine)))
     asked = [
-        one.ship("100", command_id="one", quantity=1) for one in (yard, again) for _ in range(4)
+        patiently(partial(one.ship, "100", command_id="one", quantity=1))
+        for one in (yard, again)
+        for _ in range(4)
     ]
     answers = await asyncio.gather(*asked)
     await again.engine.dispose()
@@ -307,6 +316,24 @@ async def test_what_was_bought_is_what_the_revision_of_that_time_said(yard):
     assert snapshot == Snapshot("autumn", 2, "Cap, revision 2", 2_00, "EUR")
     await yard.sell("101", "other")
     assert (await yard.orders.detail("101")).snapshot is None
+
+
+async def test_a_presale_is_sent_when_its_balance_is_paid(yard):
+    await yard.set_aside("sale", "cap", east=5)
+    await yard.sell("100", "sale", 2)
+    for table, row in revision_rows(3, in_force_from_ms=1):
+        terms = {"presale": True, "deposit_minor": 100} if table is campaign_items else {}
+        async with writing(yard.engine) as connection:
+            await connection.execute(insert(table), {**row, **terms})
+    with pytest.raises(NotShippable) as refused:
+        await yard.ship("100")
+    assert refused.value.extra["balance_due_minor"] == 400
+    paid = {"order_no": "100", "payment_ref": "pay-2", "amount_minor": 400, "currency": "EUR"}
+    async with writing(yard.engine) as connection:
+        row = {**paid, "recorded_by": "ann", "paid_at_ms": NOW_MS}
+        await connection.execute(insert(campaign_balances), row)
+    await yard.ship("100")
+    assert (await yard.sale("100")).state is SaleState.SHIPPED
 
 
 def revision_rows(revision, **times):

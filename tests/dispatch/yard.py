@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import asyncio
+from collections.abc import Awaitable, Callable, Collection
 from itertools import count
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -12,14 +13,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from flashstock.dispatch.order_book import OrderBook
 from flashstock.dispatch.orders import Sale, sale_of
 from flashstock.dispatch.shipping import ShipOrder, Shipping
-from flashstock.errors import UnknownChannel
+from flashstock.errors import Unavailable, UnknownChannel
 from flashstock.ledger.engine import reading, writing
 from flashstock.ledger.tables import orders, reservations
 from flashstock.model.stock import MovementKind, Posting, StockCommand, StockState
 from flashstock.stockbook.catalogue import Catalogue, Location, Region, Sku
-from flashstock.stockbook.posting import post
+from flashstock.stockbook.posting import BOOK_TIMEOUT_MS, post
 from flashstock.stockbook.tables import allocations, stock_balances, stock_commands
 
+Answer = TypeVar("Answer")
 NOW_MS = 1_795_311_438_974
 SHOPS = {"shop": frozenset({"west"}), "anywhere": frozenset[str]()}
 
@@ -29,6 +31,15 @@ async def shop_locations(connection: AsyncConnection, channel: str) -> Collectio
     if channel not in SHOPS:
         raise UnknownChannel(channel=channel)
     return SHOPS[channel]
+
+
+async def patiently(ask: Callable[[], Awaitable[Answer]]) -> Answer:
+    """The answer, once there is one: on a busy machine a lock may take too long, as for any."""
+    while True:
+        try:
+            return await ask()
+        except Unavailable:
+            await asyncio.sleep(0.01)
 
 
 def address_of(engine: AsyncEngine) -> str:
@@ -64,7 +75,7 @@ class Yard:
         await Catalogue(self.engine, self.clock).put_sku(Sku(sku, title=sku.title()))
 
     async def post(self, kind: MovementKind, *postings: Posting) -> None:
-        async with writing(self.engine) as connection:
+        async with writing(self.engine, BOOK_TIMEOUT_MS) as connection:
             await post(connection, StockCommand(self.fresh(), kind, postings), self.now_ms)
 
     async def receive(self, sku: str, **units: int) -> None:
@@ -90,7 +101,7 @@ class Yard:
             if quantity:
                 await self.post(MovementKind.ALLOCATE, posting)
             values = {"per_unit": per_unit, "quantity": quantity}
-            async with writing(self.engine) as connection:
+            async with writing(self.engine, BOOK_TIMEOUT_MS) as connection:
                 key = {"pool": pool, "sku": sku, "location": location}
                 await connection.execute(insert(allocations), {**key, **values})
 
@@ -105,7 +116,7 @@ class Yard:
 
     async def _allow(self, sku: str, location: str, allowance: int) -> None:
         row = {"sku": sku, "location": location, "virtual_allowance": allowance}
-        async with writing(self.engine) as connection:
+        async with writing(self.engine, BOOK_TIMEOUT_MS) as connection:
             here = (stock_balances.c.sku == sku) & (stock_balances.c.location == location)
             values = {"virtual_allowance": allowance}
             changed = update(stock_balances).where(here).values(values)
@@ -144,7 +155,7 @@ class Yard:
             "payment_ref": f"pay-{order_no}",
             "confirmed_at_ms": fields.pop("paid_at_ms", NOW_MS + number),
         }
-        async with writing(self.engine) as connection:
+        async with writing(self.engine, BOOK_TIMEOUT_MS) as connection:
             await connection.execute(insert(reservations), row)
             await connection.execute(insert(orders), order)
         return order_no
@@ -152,7 +163,7 @@ class Yard:
     async def given_back_at_the_pool(self, order_no: str, returned: int) -> None:
         """The writer has folded a return that nobody told dispatch of."""
         here = reservations.c.order_no == order_no
-        async with writing(self.engine) as connection:
+        async with writing(self.engine, BOOK_TIMEOUT_MS) as connection:
             await connection.execute(update(reservations).where(here).values(returned=returned))
 
     async def ship(self, order_no: str, **fields: Any) -> bool:

@@ -88,13 +88,16 @@ class ReturnPage(BaseModel):
 
 
 class SnapshotDocument(BaseModel):
-    """What was bought, as the campaign's revision of that moment said."""
+    """What was bought, as the campaign's revision said when it was paid for."""
 
     campaign: str
     revision: int
     title: str
     price_minor: Units
     currency: str
+    balance_due_minor: Units = Field(
+        description="What the second payment of a presale has to bring; without it nothing is sent."
+    )
 
 
 class OrderDocument(OrderSummary):

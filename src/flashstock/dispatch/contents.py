@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from flashstock.dispatch.orders import Sale, sales_of
 from flashstock.dispatch.sourcing import Place
 from flashstock.errors import InsufficientStock, UnknownLocation
-from flashstock.ledger.tables import metadata, pools, reservations
+from flashstock.ledger.tables import metadata, pools
 from flashstock.stockbook.tables import (
     allocations,
     location_regions,
@@ -22,10 +22,7 @@ from flashstock.stockbook.tables import (
 )
 
 GIFTS: Final = "campaign_gifts"
-ITEMS: Final = "campaign_items"
-REVISIONS: Final = "campaign_revisions"
-"""Tables of the campaigns, where there are any: which gift belongs to which order, and what was
-sold from which pool."""
+"""A table of the campaigns, where there are any: which gift belongs to which order."""
 
 
 class Component(NamedTuple):
@@ -132,50 +129,6 @@ async def gifts_of(connection: AsyncConnection, order_no: str) -> list[Sale]:
     )
     found = list((await connection.execute(statement)).scalars())
     return await sales_of(connection, found) if found else []
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """What was bought, as the campaign's revision of that moment said."""
-
-    campaign: str
-    revision: int
-    title: str
-    price_minor: int
-    currency: str
-
-
-async def snapshot_of(connection: AsyncConnection, sale: Sale) -> Snapshot | None:
-    """What an order was promised; ``None`` where its pool is no campaign's."""
-    items, revisions = metadata.tables.get(ITEMS), metadata.tables.get(REVISIONS)
-    if items is None or revisions is None:
-        return None
-    reserved_at = select(reservations.c.created_at_ms).where(
-        reservations.c.id == sale.reservation_id
-    )
-    at_ms = (await connection.execute(reserved_at)).scalar() or sale.paid_at_ms
-    until_ms = revisions.c.in_force_until_ms
-    same = (revisions.c.code == items.c.code) & (revisions.c.revision == items.c.revision)
-    statement = (
-        select(
-            items.c.code,
-            items.c.revision,
-            items.c.title,
-            items.c.price_minor,
-            items.c.currency,
-        )
-        .join_from(items, revisions, same)
-        .where(
-            items.c.pool == sale.pool,
-            revisions.c.in_force_from_ms > 0,
-            revisions.c.in_force_from_ms <= at_ms,
-            (until_ms == 0) | (until_ms > at_ms),
-        )
-        .order_by(items.c.revision.desc())
-        .limit(1)
-    )
-    row = (await connection.execute(statement)).first()
-    return None if row is None else Snapshot(*row)
 
 
 async def take(

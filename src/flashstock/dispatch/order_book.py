@@ -11,11 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from flashstock.dispatch.contents import (
     Component,
-    Snapshot,
     allotments,
     components,
     gifts_of,
-    snapshot_of,
 )
 from flashstock.dispatch.orders import (
     Filter,
@@ -29,6 +27,7 @@ from flashstock.dispatch.orders import (
 )
 from flashstock.dispatch.progress import advance
 from flashstock.dispatch.return_rows import Return, returns_of, returns_page
+from flashstock.dispatch.snapshots import Snapshot, snapshot_of
 from flashstock.dispatch.tables import order_shipment_lines, order_shipments
 from flashstock.errors import NotShippable, NotShipped
 from flashstock.ledger.engine import reading, writing

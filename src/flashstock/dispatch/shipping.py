@@ -27,6 +27,7 @@ from flashstock.dispatch.contents import (
 )
 from flashstock.dispatch.orders import Sale, SaleState, sale_of
 from flashstock.dispatch.progress import advance
+from flashstock.dispatch.snapshots import snapshot_of
 from flashstock.dispatch.sourcing import Parcels, plan, ranked
 from flashstock.dispatch.tables import order_shipment_lines, order_shipments
 from flashstock.errors import InsufficientStock, InvalidRequest, NotShippable
@@ -184,6 +185,8 @@ async def _parts(connection: AsyncConnection, sale: Sale, wanted: ShipOrder) -> 
         other = await sale_of(connection, order_no)
         _refuse_unmergeable(sale, other)
         sent.append((other, other.to_ship))
+    for paid, _ in sent:
+        await _refuse_unpaid(connection, paid)
     for with_gifts, _ in tuple(sent):
         known = {part.order_no for part, _ in sent}
         sent += [
@@ -203,6 +206,18 @@ def _refuse_unshippable(sale: Sale) -> None:
     if sale.state is not SaleState.PAID or not sale.to_ship:
         raise NotShippable(
             f"order {sale.order_no} is {sale.state}", order_no=sale.order_no, state=sale.state.value
+        )
+
+
+async def _refuse_unpaid(connection: AsyncConnection, sale: Sale) -> None:
+    snapshot = await snapshot_of(connection, sale)
+    if snapshot is not None and snapshot.balance_due_minor:
+        raise NotShippable(
+            f"the balance of presale order {sale.order_no} is not paid",
+            order_no=sale.order_no,
+            state=sale.state.value,
+            balance_due_minor=snapshot.balance_due_minor,
+            currency=snapshot.currency,
         )
 
 
