@@ -141,6 +141,8 @@ def test_from_draft_to_ended(service: Service, desks: dict[str, Desk]) -> None:
     buy(shop, shown[1]["pool"], "eve", 2)
     refused = ops.call("POST", f"/v1/pools/{mugs['pool']}/adjust", {"delta": 5})
     assert (refused.status_code, refused.json()["code"]) == (409, "pool_of_book")
+    refused = ops.call("POST", f"/v1/pools/{mugs['pool']}/close")
+    assert (refused.status_code, refused.json()["code"]) == (409, "pool_of_book")
     added = ops.done("POST", f"{path}/items/1/add", {"quantity": 5}, key="more")
     assert added["in_force"]["items"][0]["added"] == 5
 

@@ -118,8 +118,7 @@ async def adjust_pool(
 
     A pool that is filled from the stock book is changed there only: add to its campaign, or end it.
     """
-    if services.stock is not None:
-        await services.stock.campaigns.flights.refuse_if_of_book(pool)
+    await _refuse_if_of_book(services, pool)
     view, replayed = await services.pools.adjust(
         principal.name, key, pool, body.delta, body.lock_delta
     )
@@ -160,9 +159,19 @@ async def resume_pool(pool: PoolIdOf, services: ServicesOf) -> Response:
     summary="Stop selling for good",
     responses={
         200: {"model": PoolDocument},
-        **problems(errors.UnknownPool, errors.NotRecorded, writes=True),
+        **problems(errors.UnknownPool, errors.PoolOfBook, errors.NotRecorded, writes=True),
     },
 )
 async def close_pool(pool: PoolIdOf, services: ServicesOf) -> Response:
-    """A closed pool stays closed; its holds can still be paid."""
+    """A closed pool stays closed; its holds can still be paid.
+
+    A pool that is filled from the stock book closes with its campaign, or with a revision without
+    its item: otherwise units that are added to it would vanish from sale.
+    """
+    await _refuse_if_of_book(services, pool)
     return answer(pool_body(await services.pools.set_state(pool, PoolState.CLOSED)))
+
+
+async def _refuse_if_of_book(services: ServicesOf, pool: str) -> None:
+    if services.stock is not None:
+        await services.stock.campaigns.flights.refuse_if_of_book(pool)
