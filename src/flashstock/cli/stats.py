@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from flashstock.statistics.queries import Report, Statistics
 
 POOLS_AT_ONCE = 500
+PIPE_WIDTH = 200
+"""Nobody reads a pipe through a window."""
 
 
 def stats(
@@ -115,15 +117,20 @@ COLUMNS = (
 
 
 def _show(result: dict[str, Any]) -> None:
+    import sys
+
+    from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
 
+    console = Console() if sys.stdout.isatty() else Console(width=PIPE_WIDTH)
     if not result["pools"]:
-        Console().print("no pool has statistics yet")
+        console.print("no pool has statistics yet")
         return
     names = [name.replace("_units", "").replace("_", " ") for name in COLUMNS]
     buckets = any(pool["buckets"] for pool in result["pools"])
-    table = Table("at" if buckets else "pool")
+    table = Table(box=SIMPLE, padding=0)
+    table.add_column("at" if buckets else "pool", no_wrap=True)
     for name in (*names, "p50 s", "p90 s", "sold", "left", "sell-through"):
         table.add_column(name, justify="right")
     for pool in result["pools"]:
@@ -134,7 +141,7 @@ def _show(result: dict[str, Any]) -> None:
         share = "" if through is None else f"{through:.0%}"
         left = (str(stock["sold"]), str(stock["left"]), share)
         table.add_row(pool["pool"], *_cells(pool["total"]), *left)
-    Console().print(table)
+    console.print(table)
 
 
 def _cells(funnel: dict[str, Any]) -> list[str]:
