@@ -40,6 +40,8 @@ def _known_id(
     ],
 ) -> str:
     """Text that can't be an id names no webhook: nobody needs to be asked."""
+    if webhook == "deliveries":
+        raise errors.WrongMethod("this path takes GET, HEAD", allow=["GET", "HEAD"])
     if _ID.fullmatch(webhook) is None:
         raise errors.UnknownWebhook(f"there is no webhook {webhook[:100]!r}", webhook=webhook[:100])
     return webhook
