@@ -58,14 +58,20 @@ class Mall:
         mode = ChannelMode(fields.pop("mode", "weight"))
         await self.channels.put(Channel(channel, channel.title(), mode, weight, **fields))
 
-    async def move(self, kind: MovementKind, posting: Posting) -> None:
+    async def move(self, kind: MovementKind, *postings: Posting) -> None:
         command_id = digest_of("test", self.fresh(), str(id(self)))
         async with writing(self.engine, BOOK_TIMEOUT_MS) as connection:
-            await post(connection, StockCommand(command_id, kind, (posting,)), NOW_MS)
+            await post(connection, StockCommand(command_id, kind, postings), NOW_MS)
 
     async def receive(self, sku: str, quantity: int, location: str = "east") -> None:
         source, target = StockState.SUPPLIER, StockState.AVAILABLE
         await self.move(MovementKind.RECEIVE, Posting(sku, location, source, target, quantity))
+
+    async def receive_together(self, quantity: int, *names: str) -> None:
+        """One movement of several SKUs."""
+        source, target = StockState.SUPPLIER, StockState.AVAILABLE
+        postings = [Posting(sku, "east", source, target, quantity) for sku in names]
+        await self.move(MovementKind.RECEIVE, *postings)
 
     async def sell(self, sku: str, quantity: int, location: str = "east") -> None:
         source, target = StockState.AVAILABLE, StockState.ELSEWHERE

@@ -10,12 +10,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, func, select
 
-from flashstock.channels import tables
+from flashstock.channels import publication, tables
+from flashstock.channels.marks import mark
 from flashstock.channels.policies import COMPANY
 from flashstock.channels.publication import Position, parse_position
 from flashstock.channels.shares import ChannelMode, Policy
 from flashstock.errors import InvalidRequest, UnknownChannel, UnknownLocation, UnknownSku
 from flashstock.ledger.engine import create_engine, reading, writing
+from flashstock.stockbook.posting import BOOK_TIMEOUT_MS
 from tests.channels.mall import Mall
 from tests.dispatch.yard import address_of, patiently
 
@@ -98,6 +100,49 @@ def test_a_cursor_that_is_not_ours_is_refused(text):
 def test_a_cursor_reads_as_it_was_written(seq, number, sku):
     position = Position(seq, number, sku.replace("\0", ""))
     assert parse_position(position.text()) == position
+
+
+async def test_skus_that_moved_together_are_told_page_by_page(mall):
+    await mall.furnish("cap", "mug", "pen")
+    await mall.shop("app")
+    await mall.receive_together(2, "cap", "mug", "pen")
+    _, cursor = await mall.published("app")
+    await mall.receive_together(1, "cap", "mug", "pen")
+    heard, _ = await mall.published("app", cursor, limit=1)
+    assert heard == {"cap": 3, "mug": 3, "pen": 3}
+
+
+async def test_what_happens_while_a_page_is_read_is_told_on_the_next_one(mall, monkeypatch):
+    """Between the marks and the movements that a page reads, there is a mark and a movement."""
+    await mall.shop("app")
+    await mall.receive("cap", 9)
+    await mall.receive("mug", 9)
+    _, cursor = await mall.published("app")
+    read_movements = publication._moved
+    other = Mall(create_engine(address_of(mall.engine)))
+
+    async def meanwhile(*asked):
+        monkeypatch.setattr(publication, "_moved", read_movements)
+        await other.keep_back("cap", 4)
+        await other.receive("mug", 1)
+        return await read_movements(*asked)
+
+    monkeypatch.setattr(publication, "_moved", meanwhile)
+    heard, cursor = await mall.published("app", cursor)
+    await other.engine.dispose()
+    news, _ = await mall.published("app", cursor)
+    assert {**heard, **news} == {"cap": 5, "mug": 10}
+
+
+async def test_marks_and_movements_have_one_order(mall):
+    """Nobody moves stock between a mark and its commit."""
+    await mall.receive("cap", 1)
+    async with writing(mall.engine, BOOK_TIMEOUT_MS) as connection:
+        await mark(connection, ["cap"], 1)
+        moving = asyncio.create_task(patiently(partial(mall.receive, "mug", 1)))
+        await asyncio.sleep(0.2)
+        assert not moving.done()
+    await moving
 
 
 operations = st.one_of(

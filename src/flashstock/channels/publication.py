@@ -124,19 +124,17 @@ async def _changed(connection: AsyncConnection, after: Position, limit: int) -> 
 async def _marked(
     connection: AsyncConnection, after: Position, horizon: int, limit: int
 ) -> tuple[Position, list[Position]]:
-    """(The mark of everything, the marks of single SKUs behind it and behind a position).
+    """(The mark of everything, the marks of single SKUs that are kept and behind a position).
 
     One statement, so one moment: a mark of everything that is made later has a higher number than
     any mark that is found.
     """
-    marks, everything = publication_marks.c, publication_marks.alias("everything")
+    marks = publication_marks.c
     later = tuple_(marks.stock_seq, marks.number) > tuple_(after.seq, after.number)
-    covered = exists().where(everything.c.sku == EVERYTHING, everything.c.number > marks.number)
+    kept = exists().where(stock_balances.c.sku == marks.sku)
     statement = (
         select(marks.stock_seq, marks.number, marks.sku)
-        .where(
-            or_(marks.sku == EVERYTHING, later & (marks.stock_seq <= horizon) & ~covered),
-        )
+        .where(or_(marks.sku == EVERYTHING, later & (marks.stock_seq <= horizon) & kept))
         .order_by(marks.sku != EVERYTHING, marks.stock_seq, marks.number)
         .limit(limit + 1)
     )
