@@ -200,6 +200,15 @@ async def test_what_arrives_covers_what_was_sold_ahead(shop: Shop):
         ("available", 2),
     ]
     assert await shop.units() == {"on_hand": 9, "available": 2, "committed": 7}
+    await shop.put("/v1/stock/mug/east/virtual", {"allowance": 5})
+    line = {"sku": "mug", "location": "east", "quantity": 4}
+    twice = {"kind": "receive", "lines": [line, line]}
+    moved = await shop.post("/v1/stock/movements", twice)
+    assert [(x["target"], x["quantity"]) for x in moved["lines"]] == [
+        ("virtual", 4),
+        ("virtual", 1),
+        ("available", 3),
+    ]
     await shop.move("ship", 7)
     ratio = await shop.put("/v1/stock/cap/east/virtual", {"oversell_ratio": 1.75})
     assert (ratio["virtual"], ratio["virtual_allowance"], ratio["available"]) == (3, 3, 5)

@@ -58,6 +58,27 @@ async def test_a_purchase_may_come_all_at_once_and_covers_virtual_stock(shop: Sh
     await shop.refused("POST", "/v1/purchases", twice, "invalid_request")
 
 
+async def test_a_document_never_takes_what_another_one_expects(shop: Shop):
+    body = {"location": "west", "lines": [{"sku": "cap", "quantity": 5}]}
+    bought = [await shop.post("/v1/purchases", body) for _ in range(2)]
+    await shop.move("receive", 10)
+    go = {**body, "source": "east", "destination": "west"}
+    del go["location"]
+    sent = [await shop.post("/v1/transfers", go) for _ in range(2)]
+    six = {"lines": [{"sku": "cap", "quantity": 6}]}
+    for path in (
+        f"/v1/purchases/{bought[0]['id']}/receive",
+        f"/v1/transfers/{sent[0]['id']}/dispatch",
+    ):
+        problem = await shop.refused("POST", path, six, "insufficient_stock")
+        assert problem["balance"] == 5
+    await shop.post(f"/v1/transfers/{sent[0]['id']}/dispatch", None, 200)
+    path = f"/v1/transfers/{sent[0]['id']}/receive"
+    problem = await shop.refused("POST", path, six, "insufficient_stock")
+    assert problem["balance"] == 5
+    assert (await shop.units(location="west"))["in_transit"] == 15
+
+
 async def test_a_transfer_is_in_neither_stock_on_the_way(shop: Shop):
     await shop.move("receive", 10)
     body = {"source": "east", "destination": "west", "lines": [{"sku": "cap", "quantity": 8}]}
