@@ -14,7 +14,7 @@ import orjson
 from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from flashstock.ledger.engine import insert_if_absent, writing
+from flashstock.ledger.engine import writing
 from flashstock.model.ids import digest_of
 from flashstock.payments.known import PAGE, Known
 from flashstock.payments.statements import Line, LineKind, ParsedStatement, parse_statement
@@ -149,11 +149,16 @@ class Reconciliation:
     ) -> dict[str, Any]:
         counted: Counter[str] = Counter()
         found: set[Case] = set()
+        findings: list[Finding] = []
         opened = 0
         async for finding in self._findings(connection, gateway, day, prefix, parsed, counted):
             found.add((finding.kind.value, finding.code.value, finding.payment_ref))
             counted[f"{finding.kind.value}.{finding.code.value}"] += 1
-            opened += await self._open(connection, statement, gateway, day, finding)
+            findings.append(finding)
+            if len(findings) == PAGE:
+                opened += await self._open(connection, statement, gateway, day, findings)
+                findings = []
+        opened += await self._open(connection, statement, gateway, day, findings)
         closed = await self._close(connection, statement, gateway, day, found, parsed)
         kinds = Counter(line.kind for line in parsed.lines)
         cases = {
@@ -229,13 +234,40 @@ class Reconciliation:
         statement: int,
         gateway: str,
         day: str,
-        finding: Finding,
-    ) -> bool:
-        """Open a case, or open it again where only a statement had closed it; False where the same
-        one is open already, or a person has resolved it.
+        findings: Sequence[Finding],
+    ) -> int:
+        """Open cases, or open them again where only a statement had closed them; how many. The same
+        one that is open already, or that a person has resolved, stays as it is.
         """
+        rows: dict[Case, dict[str, Any]] = {}
+        for finding in findings:
+            row = self._row(statement, gateway, day, finding)
+            rows.setdefault((row["kind"], row["code"], row["payment_ref"]), row)
+        if not rows:
+            return 0
+        references = sorted({row["payment_ref"] for row in rows.values()})
+        known = await connection.execute(
+            select(payment_cases)
+            .where(payment_cases.c.gateway == gateway, payment_cases.c.payment_ref.in_(references))
+            .with_for_update()
+        )
+        opened = 0
+        for case in known.all():
+            again = rows.pop((case.kind, case.code, case.payment_ref), None)
+            if again is not None and (case.resolved_by or "").startswith(BY_STATEMENT):
+                opened += 1
+                await connection.execute(
+                    update(payment_cases)
+                    .where(payment_cases.c.id == case.id)
+                    .values({**again, "resolved_at_ms": None, "resolved_by": None, "note": None})
+                )
+        if rows:
+            await connection.execute(insert(payment_cases), list(rows.values()))
+        return opened + len(rows)
+
+    def _row(self, statement: int, gateway: str, day: str, finding: Finding) -> dict[str, Any]:
         here, there = finding.here or (None, None), finding.there or (None, None)
-        row = {
+        return {
             "statement": statement,
             "gateway": gateway,
             "day": day,
@@ -253,23 +285,6 @@ class Reconciliation:
             "remedy": finding.remedy.value,
             "opened_at_ms": self._clock(),
         }
-        written = await connection.execute(
-            insert_if_absent(self._engine, payment_cases).values(row)
-        )
-        if written.rowcount == 1:
-            return True
-        again = (
-            update(payment_cases)
-            .where(
-                payment_cases.c.gateway == gateway,
-                payment_cases.c.kind == finding.kind.value,
-                payment_cases.c.code == finding.code.value,
-                payment_cases.c.payment_ref == finding.payment_ref,
-                payment_cases.c.resolved_by.startswith(BY_STATEMENT),
-            )
-            .values({**row, "resolved_at_ms": None, "resolved_by": None, "note": None})
-        )
-        return (await connection.execute(again)).rowcount == 1
 
     async def _close(
         self,
@@ -295,35 +310,34 @@ class Reconciliation:
                 )
             )
         ).all()
-        closed = 0
+        notes: dict[str, list[int]] = {LATER_STATEMENT: [], NEWER_STATEMENT: []}
         for row in rows:
-            note = None
             if row.code == CaseCode.HERE_NOT_THERE and (row.kind, row.payment_ref) in arrived:
-                note = LATER_STATEMENT
+                notes[LATER_STATEMENT].append(row.id)
             elif (row.gateway, row.day) == (gateway, day) and (
                 row.kind,
                 row.code,
                 row.payment_ref,
             ) not in found:
-                note = NEWER_STATEMENT
-            if note is not None:
-                closed += 1
+                notes[NEWER_STATEMENT].append(row.id)
+        resolved = {"resolved_at_ms": self._clock(), "resolved_by": f"{BY_STATEMENT}{statement}"}
+        for note, ids in notes.items():
+            for start in range(0, len(ids), PAGE):
                 await connection.execute(
                     update(payment_cases)
-                    .where(payment_cases.c.id == row.id)
-                    .values(
-                        resolved_at_ms=self._clock(),
-                        resolved_by=f"{BY_STATEMENT}{statement}",
-                        note=note,
-                    )
+                    .where(payment_cases.c.id.in_(ids[start : start + PAGE]), is_open)
+                    .values(**resolved, note=note)
                 )
-        return closed
+        return sum(map(len, notes.values()))
 
 
 def span_of(day: str) -> tuple[int, int]:
     """A day in UTC, in ms: its first moment, and the first after it. Raises ``ValueError``."""
     first = datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC)
-    after = first + timedelta(days=1)
+    try:
+        after = first + timedelta(days=1)
+    except OverflowError:
+        raise ValueError(f"nothing comes after {day}") from None
     return int(first.timestamp()) * 1_000, int(after.timestamp()) * 1_000
 
 
