@@ -22,6 +22,12 @@ from flashstock.ledger.engine import create_engine
 from tests.channels.mall import Mall
 from tests.dispatch.yard import address_of, patiently
 
+ROAD = (
+    OrderState.PENDING_PAYMENT,
+    OrderState.PAID,
+    OrderState.SHIPPED,
+    OrderState.COMPLETED,
+)
 PAID, SHIPPED, CLOSED = OrderState.PAID, OrderState.SHIPPED, OrderState.CLOSED
 
 
@@ -125,6 +131,8 @@ def test_an_order_never_goes_back_and_takes_and_gives_each_once(told):
         assert progress(known, state) == known, "told again, nothing changes"
         if before is not None and before.state is CLOSED:
             assert known == before
+        if before is not None and {before.state, known.state} <= set(ROAD):
+            assert ROAD.index(before.state) <= ROAD.index(known.state)
         if known.stock is not effects[-1]:
             effects.append(known.stock)
     allowed = {
