@@ -61,7 +61,7 @@ def test_a_warning_reaches_its_receiver_signed(service):
         assert document["data"]["kind"] == "nearly_sold_out"
         assert document["data"]["subject"] == "few"
 
-        def delivered() -> list[Any]:
+        def delivered() -> Any:
             log = client.get("/v1/webhooks/deliveries", params={"state": "delivered"}).json()
             return log["items"]
 

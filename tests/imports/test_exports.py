@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import insert, select
 
 from flashstock.imports import exports as module
+from flashstock.imports import shopify
 from flashstock.ledger.engine import reading, writing
 from flashstock.ledger.failures import LedgerUnavailable
 from flashstock.ledger.tables import orders, reservations
@@ -92,7 +93,7 @@ async def test_stock_comes_out_whole_and_goes_in_again(stocked, export, caller, 
 async def test_shopifys_layout_goes_out_and_in(stocked, export, caller):
     content = await export("stock", layout="shopify")
     rows = parsed(content)
-    assert list(rows[0]) == list(module.SHOPIFY_COLUMNS)
+    assert list(rows[0]) == list(shopify.COLUMNS)
     assert [row["Location"] for row in rows[:2]] == ["East Side", "west"]
     assert rows[2]["Available"] == rows[2]["On hand"] == "2"
     assert rows[2]["Unavailable"] == "0"
