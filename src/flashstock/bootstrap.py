@@ -23,6 +23,7 @@ from flashstock.bootstrap_stock import (
     campaigns_beside_the_writer,
     notices_beside_the_writer,
     returns_beside_the_writer,
+    stock_book_report,
 )
 from flashstock.config import Settings, parse_receipt_keys
 from flashstock.errors import ConfigurationError, Unavailable
@@ -268,14 +269,18 @@ async def run_writer(settings: Settings) -> None:
 
 
 async def reconcile(settings: Settings, *, repair: bool, dry_run: bool) -> dict[str, Any]:
-    """The reconciliation report, or what a repair did (or would do)."""
+    """The reconciliation report, the stock book included, or what a repair did (or would do)."""
     loaded = await load_secrets(settings)
     stores = build_stores(settings, loaded.order)
     gate = build_gate(settings, stores, None)
     try:
         await gate.open_all()
         reconciler = Reconciler(stores.store, stores.queries, stores.proof)
-        return await (reconciler.repair(dry_run=dry_run) if repair else reconciler.report())
+        if repair:
+            return await reconciler.repair(dry_run=dry_run)
+        report = await reconciler.report()
+        book = await stock_book_report(stores.engine, now_ms, stores.store.shard_of)
+        return {**report, "ok": report["ok"] and book["ok"], "stock_book": book}
     finally:
         await gate.stop()
         await stores.close()

@@ -5,6 +5,7 @@ and is called by ``bootstrap`` alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from typing import Any, Final
 
@@ -115,6 +116,20 @@ def build_book(engine: AsyncEngine, clock: Callable[[], int], flights: PoolFligh
         lots=Lots(engine, clock),
         identity=Identity(engine, flights, clock),
     )
+
+
+async def stock_book_report(
+    engine: AsyncEngine, clock: Callable[[], int], shard_of: Callable[[str], int]
+) -> dict[str, Any]:
+    """Whether the stock book is right, for the report of a reconciliation."""
+    flights = PoolFlights(engine, shard_of, clock, returns_in_flight)
+    proof = await Identity(engine, flights, clock).prove()
+    return {
+        "ok": proof.ok,
+        **proof.invariants,
+        "differences_count": proof.differences_count,
+        "differences": [asdict(one) for one in proof.differences],
+    }
 
 
 def build_campaigns(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 import subprocess
 import sys
 
@@ -126,3 +127,20 @@ def test_a_refund_is_settled_over_http(broken):
     assert (other.status_code, other.json()["code"]) == (409, "refund_settled")
     assert document_at(client, "/v1/ops/refunds?settled=false")["items"] == []
     assert document_at(client, "/v1/ops/refunds?settled=true")["items"] == [done.json()]
+
+
+def test_a_reconciliation_proves_the_stock_book_too(tmp_path):
+    data_dir = tmp_path / "data"
+    right = run_flashstock("reconcile", "--json", "--data-dir", str(data_dir))
+    assert right.returncode == 0, right.stderr
+    book = json.loads(right.stdout)["stock_book"]
+    assert (book["ok"], book["identity"], book["differences_count"]) == (True, True, 0)
+    with sqlite3.connect(data_dir / "ledger.db") as connection:
+        connection.execute("INSERT INTO allocations VALUES ('sale', 'cap', 'east', 1, 3, 0)")
+    connection.close()
+    wrong = run_flashstock("reconcile", "--json", "--data-dir", str(data_dir))
+    assert wrong.returncode == 1, wrong.stderr
+    report = json.loads(wrong.stdout)
+    assert (report["ok"], report["stock_book"]["campaign"]) == (False, False)
+    shown = run_flashstock("reconcile", "--data-dir", str(data_dir))
+    assert (shown.returncode, "campaign: False" in shown.stdout) == (1, True)
