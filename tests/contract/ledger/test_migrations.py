@@ -104,7 +104,7 @@ async def test_the_migrated_schema_is_that_of_the_tables(database_url: str, empt
         await connection.run_sync(tables.metadata.drop_all)
     assert wanted["pools"]["checks"], "checks are among what is compared"
     await upgrade(database_url)
-    async with reading(empty) as connection:
+    async with reading(empty, LONG_OPERATION_TIMEOUT_MS) as connection:
         assert await connection.run_sync(_schema) == wanted
         assert await connection.run_sync(_differences) == []
 
