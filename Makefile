@@ -69,6 +69,10 @@ simulate: $(READY) ## Simulated worlds full of faults: make simulate SEEDS=1000,
 chaos: $(READY) ## Faults on real processes under load: make chaos ARGS="--faults 500 --seed 7"
 	@$(BIN)/python -m tests.chaos $(ARGS)
 
+.PHONY: chaos-stock
+chaos-stock: $(READY) ## The stock book under fire, and every unit counted: make chaos-stock ARGS="--minutes 5"
+	@$(BIN)/python -m tests.chaos.stock $(ARGS)
+
 .PHONY: pins
 pins: $(READY) ## Renew constraints.txt from the newest releases pyproject.toml allows
 	@$(BIN)/pip install --quiet --upgrade --upgrade-strategy eager -e '.[dev]'
