@@ -21,7 +21,8 @@ async def node(valkey_url, database_url, monkeypatch):
     settings = await settings_for(valkey_url, database_url)
     async with opened(settings) as opened_node:
         await opened_node.create("kept", 10, deduct=DeductMode.ORDER)
-        await opened_node.create("later", 10, deduct=DeductMode.PAYMENT, hold_ms=RETENTION_MS)
+        await opened_node.create("later", 10, deduct=DeductMode.PAYMENT)
+        await opened_node.create("brief", 10, deduct=DeductMode.PAYMENT, hold_ms=RETENTION_MS)
         yield opened_node
 
 
@@ -40,7 +41,7 @@ async def rebuilt(node, valkey_url):
 async def time_passes(node):
     for _ in range(2):
         await asyncio.sleep(3 * RETENTION_MS / 1_000)
-        for pool in ("kept", "later"):
+        for pool in ("kept", "brief"):
             await node.stores.store.expire(pool, 64)
 
 
@@ -68,6 +69,10 @@ async def test_what_is_ordered_is_remembered_until_after_its_deadline(node, valk
     assert after == before
     assert len(after.records) == 2
     assert (await node.reservations.get(ordered)).state is ReservationState.ORDERED
+
+
+async def test_what_was_ordered_long_ago_is_forgotten_and_its_payment_is_not(node, valkey_url):
+    ordered = await node.hold("brief", "ordered")
     await time_passes(node)
     before, after = await rebuilt(node, valkey_url)
     assert before.records == after.records == {}
@@ -80,15 +85,15 @@ async def test_what_is_ordered_is_remembered_until_after_its_deadline(node, valk
 
 
 async def test_a_key_that_is_used_again_long_after_orders_nothing_and_pauses_nothing(node):
-    await node.hold("later", "again")
+    await node.hold("brief", "again")
     await node.is_applied()
     await time_passes(node)
     with pytest.raises(errors.NotRecorded):
-        await node.reserve("later", "buyer-again", 1, "again")
+        await node.reserve("brief", "buyer-again", 1, "again")
 
     async def is_retracted() -> bool:
         (event,) = await node.stores.queries.quarantined(0, 10)
         return event.resolved_at_ms is not None and event.kind == "ordered"
 
     await eventually(is_retracted, "what was refused is taken back")
-    assert (await node.pools.get("later")).rules.state == "open"
+    assert (await node.pools.get("brief")).rules.state == "open"
