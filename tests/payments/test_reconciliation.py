@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from sqlalchemy import insert, select
-from sqlalchemy.event import listen, remove
 
 from flashstock.api.documents_imports import (
     PaymentCaseDocument,
@@ -380,29 +379,6 @@ async def test_bad_statements_are_refused_by_line(take, cases, caller):
     for query in ("gateway=g&day=2026-02-30", "gateway=&day=2026-11-22", "day=2026-11-22"):
         response = await caller.send("POST", f"/v1/payments/statements?{query}", HEAD.encode())
         await caller.refused(response, 422, "invalid_request")
-
-
-async def test_the_last_day_of_all_is_refused_and_breaks_nothing(caller):
-    path = "/v1/payments/statements?gateway=g&day=9999-12-31"
-    response = await caller.send("POST", path, HEAD.encode(), role="ops")
-    await caller.refused(response, 422, "invalid_request")
-
-
-async def test_a_wrong_file_keeps_nobody_waiting_for_every_line(take, engine):
-    """While a statement is taken nobody moves stock, so cases are not written one by one."""
-    lines = [paid(f"gw-{number}") for number in range(2_000)]
-    counted = []
-
-    def count(*_):
-        counted.append(1)
-
-    listen(engine.sync_engine, "before_cursor_execute", count)
-    try:
-        done = await take(*lines)
-    finally:
-        remove(engine.sync_engine, "before_cursor_execute", count)
-    assert done["cases_opened"] == 2_000
-    assert len(counted) < 200
 
 
 async def test_a_statement_of_nothing_is_a_statement(shop, take, cases):
