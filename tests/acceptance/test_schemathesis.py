@@ -44,6 +44,10 @@ BEYOND_A_SCHEMA = (
     "must not have a fragment",
     "is not a day of the calendar",
     "must not be earlier than from",
+    "low_water and low_water_channel go together",
+    "parcels",
+    "disposition is of goods that come back to a location",
+    "is not mapped for this channel",
 )
 """What the service demands that JSON Schema has no words for."""
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Self
+from typing import Annotated, Any, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 
 from flashstock.api.schemas import (
     NO_CONTROL_CHARACTERS,
@@ -30,15 +30,40 @@ _ID_OR_NOTHING: Final = CHANNEL_ID_PATTERN.replace("^", "^(").replace("$", ")?$"
 ChannelId = Annotated[str, Field(pattern=CHANNEL_ID_PATTERN, examples=["app"])]
 Weight = Annotated[int, Field(ge=0, le=WEIGHT_MAX, examples=[40])]
 Mode = Annotated[ChannelMode, Field(strict=False)]
+WORD_PATTERN: Final = NO_CONTROL_CHARACTERS.replace("+$", f"{{1,{WORD_LENGTH_MAX}}}$")
 Word = Annotated[
     str,
     Field(
-        min_length=1,
-        max_length=WORD_LENGTH_MAX,
-        pattern=NO_CONTROL_CHARACTERS,
+        pattern=WORD_PATTERN,
         examples=["WAIT_SELLER_SEND_GOODS"],
         description="In the shop's own terms.",
     ),
+]
+
+
+def _object(keys: str, values: dict[str, Any], properties_max: int) -> WithJsonSchema:
+    """An object all of whose keys are of one pattern: pydantic itself does not say "all"."""
+    return WithJsonSchema(
+        {
+            "type": "object",
+            "maxProperties": properties_max,
+            "patternProperties": {keys: values},
+            "additionalProperties": False,
+        }
+    )
+
+
+Weights = Annotated[
+    dict[ChannelId, Weight],
+    Field(max_length=CHANNELS_MAX),
+    _object(
+        CHANNEL_ID_PATTERN, {"type": "integer", "minimum": 0, "maximum": WEIGHT_MAX}, CHANNELS_MAX
+    ),
+]
+States = Annotated[
+    dict[Word, Annotated[OrderState, Field(strict=False)]],
+    Field(max_length=STATES_MAX),
+    _object(WORD_PATTERN, {"type": "string", "enum": [*OrderState]}, STATES_MAX),
 ]
 
 
@@ -72,7 +97,7 @@ class PolicyRequest(Body):
         " shows any.",
     )
     low_water_channel: ChannelId | None = None
-    weights: Annotated[dict[ChannelId, Weight], Field(max_length=CHANNELS_MAX)] | None = Field(
+    weights: Weights | None = Field(
         default=None, description="Instead of the weights of the shops that are named."
     )
 
@@ -90,9 +115,7 @@ class PolicyRequest(Body):
 class StatesRequest(Body):
     """What the shop's words for the state of an order mean; all of them at once."""
 
-    states: Annotated[
-        dict[Word, Annotated[OrderState, Field(strict=False)]], Field(max_length=STATES_MAX)
-    ]
+    states: States
 
 
 class OutsideLineRequest(Body):
