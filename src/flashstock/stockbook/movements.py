@@ -179,8 +179,21 @@ class Movements:
     async def _post(
         self, connection: AsyncConnection, command: StockCommand
     ) -> tuple[StoredMovement, bool]:
-        posted = await post_numbered(connection, command, self._clock())
-        return await movement_of(connection, posted.number), not posted.moved
+        at_ms = self._clock()
+        posted = await post_numbered(connection, command, at_ms)
+        if not posted.moved:
+            return await movement_of(connection, posted.number), True
+        movement = StoredMovement(
+            number=posted.number,
+            id=command.id,
+            kind=command.kind,
+            reason=command.reason,
+            reference=command.reference,
+            actor=command.actor,
+            at_ms=at_ms,
+            lines=command.postings,
+        )
+        return movement, False
 
     async def _was_asked(self, connection: AsyncConnection, command: StockCommand) -> bool:
         try:
