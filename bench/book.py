@@ -171,7 +171,8 @@ def measured(services: BookServices, book: Book, times: int) -> list[Timed]:
             raise RuntimeError(f"the book is wrong: {report.differences[:3]}")
 
     middle = book.movements // 2
-    both = MovementFilter(location=location, kind=K.SOLD_ELSEWHERE)
+    both = MovementFilter(location=location, kind=K.LOCK)
+    never = MovementFilter(location=location, kind=K.VIRTUAL)
     return [
         Timed("identity proof", lambda: prove(deep=False), max(3, times // 10)),
         Timed("movements, newest 100", page(), times),
@@ -184,9 +185,14 @@ def measured(services: BookServices, book: Book, times: int) -> list[Timed]:
         Timed("movements of a location", page(location=location), times),
         Timed("movements of a kind", page(kind=K.SOLD_ELSEWHERE), times),
         Timed(
-            "movements of a kind at a location",
+            "movements of a kind at a location, long ago",
             lambda: balances.movements(both, 0, 100, newest=True),
-            times,
+            max(3, times // 10),
+        ),
+        Timed(
+            "movements of a kind at a location, none",
+            lambda: balances.movements(never, 0, 100, newest=True),
+            max(3, times // 10),
         ),
         Timed("movements of an order", page(reference="order 7"), times),
         Timed("balances, first 100", lambda: balances.page(("", ""), 100), times),
@@ -270,7 +276,7 @@ def main(arguments: list[str]) -> None:
     print(f"{book.skus:,} SKUs, {book.movements:,} movements; p50 / p99 in ms")
     for name in results["postgresql"]["timed"]:
         cells = [results[one]["timed"][name] for one in urls]
-        print(name.ljust(36), *(f"{c['p50_ms']:>10} / {c['p99_ms']:<10}" for c in cells))
+        print(name.ljust(44), *(f"{c['p50_ms']:>10} / {c['p99_ms']:<10}" for c in cells))
 
 
 if __name__ == "__main__":
