@@ -50,7 +50,7 @@ class LosesItsTail(Interrupted):
     async def _counted(self, step: Callable[[], Awaitable[Any]]) -> Any:
         if not self.fired and (size := self._file.stat().st_size) > self._size:
             self.steps += 1
-            if self.fired:
+            if self.steps == self._at:
                 await self._lose()
             self._size = size
         return await step()

@@ -94,7 +94,7 @@ def before_draining(node: Node, act: Callable[[], None]) -> None:
             await node.stores.servers.clients[0].connection_pool.disconnect()
         return await drain(*arguments)
 
-    node.recoverer._drain = drained  # type: ignore[method-assign]
+    node.recoverer._drain = drained  # type: ignore[method-assign, assignment]
 
 
 async def is_whole(node: Node, held: set[str], pool: str = POOL) -> None:
