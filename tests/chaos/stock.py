@@ -256,8 +256,8 @@ def main() -> int:
         outcome = runner.run(run())
     tally = outcome.tally
     _say(f"faults: {dict(outcome.fired)}")
-    _say(f"done: {dict(tally.done.most_common())}")
-    _say(f"refused: {dict(tally.refused.most_common())}")
+    _say(f"done: {dict((+tally.done).most_common())}")
+    _say(f"refused: {dict((+tally.refused).most_common())}")
     _say(
         f"{sum(outcome.fired.values())} faults fired, {tally.done.total()} changes acknowledged,"
         f" {len(tally.orders)} orders, {tally.put_off + tally.unanswered} put off or lost,"
