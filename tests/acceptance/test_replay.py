@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -56,6 +57,12 @@ def document_of(ended: subprocess.CompletedProcess[str]) -> dict[str, Any]:
         document["rows_in_carts"] + document["rows_returned"] + sum(document["skipped"].values())
     )
     assert document["carts"] == document["carts_admitted"] + document["carts_refused"]
+    assert document["stock_identity"]["ok"] is document["stock_identity"]["deep"] is True
+    assert document["allocated_units"] == document["received_units"]
+    assert document["shipped_units"] == document["sold_units"]
+    assert document["left_on_hand_units"] == (
+        document["received_units"] - document["shipped_units"] + document["returned_units"]
+    )
     return document
 
 
@@ -97,6 +104,27 @@ def test_a_small_day_with_everything_in_it(tmp_path):
     assert document["held"] == document["confirmed"] == 3
     assert (document["expired"], document["cancelled"]) == (0, 0)
     assert document["audit"]["pools_checked"] == 3
+    # Two carts are sent, the two lines of one of them together; what came back is left, too.
+    assert (document["shipments"], document["orders_checked"]) == (2, 3)
+    assert document["received_units"] == 15 + 2 + 1980
+    assert document["left_on_hand_units"] == 15 + 2 + 1980 - 17 + 12
+    assert (document["skus_checked"], document["campaigns"]) == (3, 1)
+
+
+def test_a_sku_that_sells_out_is_all_sent_and_one_return_is_all_that_is_left(tmp_path, service_url):
+    rows = [
+        row("1", "85123A", 4, "2010-12-01 08:00:00", buyer="7.0"),
+        row("2", "85123A", 5, "2010-12-01 08:05:00", buyer="8.0"),
+        row("3", "85123A", 1, "2010-12-01 08:09:00", buyer="9.0"),
+        row("C4", "85123A", -2, "2010-12-01 08:10:00", buyer="8.0"),
+    ]
+    day = write(tmp_path / "day.csv", rows)
+    document = document_of(replay(day, "--stock-ratio", "0.9", "--url", service_url, "--json"))
+    assert document["refused"] == {"sold_out": 1}
+    assert document["received_units"] == document["sold_units"] == 9
+    assert document["returned_units"] == document["left_on_hand_units"] == 2
+    assert document["returned_units_of_earlier_days"] == 0
+    assert document["sent"]["order_return"] == 1
 
 
 def test_too_little_stock_refuses_whole_carts(tmp_path, service_url):
@@ -119,8 +147,9 @@ def test_too_little_stock_refuses_whole_carts(tmp_path, service_url):
 def test_nothing_in_stock_sells_nothing(tmp_path, service_url):
     day = write(tmp_path / "day.csv", [row("1"), row("C2", "85123A", -3)])
     document = document_of(replay(day, "--stock-ratio", "0", "--url", service_url, "--json"))
-    assert document["sold_units"] == 0
-    assert document["returned_units"] == 3
+    assert document["sold_units"] == document["received_units"] == 0
+    assert document["returned_units"] == document["left_on_hand_units"] == 3
+    assert document["refused"] == {"sold_out": 1}
 
 
 def test_words_end_with_the_reconciliation(tmp_path):
@@ -128,7 +157,10 @@ def test_words_end_with_the_reconciliation(tmp_path):
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "oversold 0, lost 0, differences 0: every invariant held" in ended.stdout
     assert "skipped: not_goods" in ended.stdout
-    assert "carts and returns" in ended.stderr
+    for shown in ("received", "allocated", "sold", "shipped", "returned", "left_on_hand"):
+        assert f"{shown}_units" in ended.stdout
+    assert re.search("stock identity +holds", ended.stdout)
+    assert "3/3 pools given back to the book" in ended.stderr
 
 
 def test_holds_that_are_not_paid_stay(tmp_path, service_url):

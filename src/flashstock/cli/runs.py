@@ -78,13 +78,15 @@ def replay(
     ] = None,
     api_key: Annotated[
         str | None,
-        typer.Option(envvar="FLASHSTOCK_API_KEY", help="For --url; it must be able to open pools."),
+        typer.Option(envvar="FLASHSTOCK_API_KEY", help="For --url; it must be an admin's."),
     ] = None,
     keep: Keep = False,
     data_dir: OwnDataDir = None,
     port: OwnPort = 0,
 ) -> None:
     """Send a real trading day through the real service: every invoice is a cart, all or nothing.
+
+    Its stock is received, set aside by campaigns, sold, sent and taken back, and proved at the end.
 
     Stock is a share of the day's demand, so some must fail; returns return; what can't be sold
     is counted with its reason. Ends with 0 only if every invariant held.

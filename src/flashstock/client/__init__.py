@@ -9,17 +9,36 @@ from flashstock.client.answers import (
     Refund,
     Reservation,
 )
+from flashstock.client.book_answers import (
+    Balance,
+    Campaign,
+    CampaignItem,
+    CampaignOrder,
+    Movement,
+    Order,
+    OrderReturn,
+    Shelf,
+    StockIdentity,
+    StockLine,
+)
 from flashstock.client.http import Client, Granted
 from flashstock.client.local_service import LocalService, ServiceFailed
 from flashstock.client.problems import UnexpectedAnswer
 from flashstock.client.retry import RetryPolicy
 
 __all__ = [
+    "Balance",
+    "Campaign",
+    "CampaignItem",
+    "CampaignOrder",
     "Cart",
     "Client",
     "Granted",
     "Line",
     "LocalService",
+    "Movement",
+    "Order",
+    "OrderReturn",
     "Pool",
     "PoolOrder",
     "Reconciliation",
@@ -27,5 +46,8 @@ __all__ = [
     "Reservation",
     "RetryPolicy",
     "ServiceFailed",
+    "Shelf",
+    "StockIdentity",
+    "StockLine",
     "UnexpectedAnswer",
 ]

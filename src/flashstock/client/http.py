@@ -13,8 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from random import Random
 from types import TracebackType
-from typing import Any, Final, NamedTuple, Self, TypeVar
-from urllib.parse import quote
+from typing import Any, Final, NamedTuple, Self
 
 import aiohttp
 import msgspec
@@ -29,25 +28,18 @@ from flashstock.client.answers import (
     RefundPage,
     Reservation,
 )
-from flashstock.client.problems import RETRIED_STATUSES, UnexpectedAnswer, error_of
+from flashstock.client.book_calls import BookCalls
+from flashstock.client.problems import RETRIED_STATUSES, error_of
 from flashstock.client.retry import RetryPolicy, retry_after_ms
+from flashstock.client.wire import Received, decoder, segment
 from flashstock.errors import ConfigurationError, FlashstockError, Unavailable
 
 Observer = Callable[[str, int | None, float], None]
 """Told of every send: what it was for, the status (``None``: no answer), the seconds it took."""
 
-SAFE_IN_PATH: Final = "~"
 NO_POLICY: Final = RetryPolicy(attempts_max=1)
 
-_Answer = TypeVar("_Answer")
 _encode: Final = msgspec.json.Encoder().encode
-
-
-class Received(NamedTuple):
-    """An answer below 300."""
-
-    payload: bytes
-    replayed: bool
 
 
 class Granted(NamedTuple):
@@ -57,26 +49,14 @@ class Granted(NamedTuple):
     replayed: bool
 
 
-def _decoder(kind: type[_Answer]) -> Callable[[bytes], _Answer]:
-    decode = msgspec.json.Decoder(kind).decode
-
-    def checked(payload: bytes) -> _Answer:
-        try:
-            return decode(payload)
-        except (msgspec.DecodeError, UnicodeDecodeError) as problem:
-            raise UnexpectedAnswer(f"not a {kind.__name__}: {problem}") from problem
-
-    return checked
+_pool: Final = decoder(Pool)
+_reservation: Final = decoder(Reservation)
+_cart: Final = decoder(Cart)
+_reconciliation: Final = decoder(Reconciliation)
+_refund_page: Final = decoder(RefundPage)
 
 
-_pool: Final = _decoder(Pool)
-_reservation: Final = _decoder(Reservation)
-_cart: Final = _decoder(Cart)
-_reconciliation: Final = _decoder(Reconciliation)
-_refund_page: Final = _decoder(RefundPage)
-
-
-class Client:
+class Client(BookCalls):
     """Speaks to one flashstock service; an async context manager.
 
     Every call may be repeated by the caller with the same arguments, and is repeated by the
@@ -134,11 +114,11 @@ class Client:
         return _pool((await self._send("open_pool", "POST", "/v1/pools", order)).payload)
 
     async def pool(self, pool: str) -> Pool:
-        return _pool((await self._send("pool", "GET", f"/v1/pools/{_segment(pool)}")).payload)
+        return _pool((await self._send("pool", "GET", f"/v1/pools/{segment(pool)}")).payload)
 
     async def adjust(self, pool: str, delta: int, key: str) -> None:
         """Book ``delta`` units into (or out of) a pool, once per ``key``."""
-        path = f"/v1/pools/{_segment(pool)}/adjust"
+        path = f"/v1/pools/{segment(pool)}/adjust"
         await self._send("adjust", "POST", path, {"delta": delta}, key)
 
     async def reserve(self, pool: str, buyer: str, quantity: int, key: str) -> Granted:
@@ -198,7 +178,7 @@ class Client:
         body: object = None,
         key: str | None = None,
     ) -> Reservation:
-        path = f"/v1/reservations/{_segment(reservation)}{verb}"
+        path = f"/v1/reservations/{segment(reservation)}{verb}"
         return _reservation((await self._send(purpose, method, path, body, key)).payload)
 
     async def _send(
@@ -210,11 +190,17 @@ class Client:
         key: str | None = None,
         retry: RetryPolicy | None = None,
     ) -> Received:
-        """Send, and send again while the policy lets and the answer asks for it."""
+        """Send, and send again while the policy lets and the answer asks for it.
+
+        Bytes are a CSV file; any other body becomes JSON.
+        """
         policy = retry or self._retry
         headers = {"Idempotency-Key": key} if key is not None else {}
         data = None
-        if body is not None:
+        if isinstance(body, bytes):
+            data = body
+            headers["Content-Type"] = "text/csv"
+        elif body is not None:
             data = _encode(body)
             headers["Content-Type"] = "application/json"
         attempt = waited_ms = 0
@@ -261,7 +247,3 @@ class Client:
         if status in RETRIED_STATUSES:
             after_ms = retry_after_ms(answer_headers.get("Retry-After"), datetime.now(UTC))
         return error_of(status, payload), after_ms
-
-
-def _segment(text: str) -> str:
-    return quote(text, safe=SAFE_IN_PATH)

@@ -21,7 +21,7 @@ class ReplayOptions:
         speed: how much faster than the day: 60 plays a minute in a second, 0 does not wait.
         stock_ratio: stock per SKU as a share of the day's demand, rounded up to whole units.
         url: a service that runs; ``None`` starts an embedded one.
-        api_key: for ``url``; its role must be allowed to open pools.
+        api_key: for ``url``; an admin's, who may approve the campaigns that he submits.
         confirm: pay every admitted cart; otherwise its holds stay.
         concurrency: requests under way at once, among those of one minute of the day.
         data_dir, port, keep: of the embedded service, as in the demo.

@@ -38,6 +38,7 @@ class PlannedCart:
     invoice: str
     buyer: str
     at: datetime
+    country: str = ""
     lines: list[SkuLine] = field(default_factory=list)
 
 
@@ -50,6 +51,14 @@ class PlannedReturn(NamedTuple):
     at: datetime
     sku: str
     quantity: int
+
+
+@dataclass(slots=True)
+class Goods:
+    """What the file tells of a SKU. The price, in the smallest unit, is the first it sold for."""
+
+    title: str = ""
+    price_minor: int = 0
 
 
 class Minute(NamedTuple):
@@ -70,6 +79,7 @@ class Day:
     rows: int = 0
     carts: list[PlannedCart] = field(default_factory=list)
     returns: list[PlannedReturn] = field(default_factory=list)
+    goods: dict[str, Goods] = field(default_factory=dict)
     skipped: Counter[str] = field(default_factory=Counter)
 
     def demand(self) -> Counter[str]:
@@ -79,6 +89,10 @@ class Day:
             for line in cart.lines:
                 demand[line.sku] += line.quantity
         return demand
+
+    def countries(self) -> Counter[str]:
+        """Carts by the country they go to."""
+        return Counter(cart.country for cart in self.carts if cart.country)
 
     def stock(self, ratio: Fraction) -> dict[str, int]:
         """Units to open each SKU with: its share of the demand, rounded up."""
@@ -119,6 +133,7 @@ def plan_day(rows: Iterable[Row | BadRow]) -> Day:
             day.skipped[reason] += 1
         elif isinstance(row, Row) and row.quantity < 0:
             sku = sku_of(row.stock_code)
+            _note_goods(day.goods, sku, row)
             buyer = row.buyer or guest(row.invoice)
             day.returns.append(
                 PlannedReturn(row.invoice, row.line, buyer, row.at, sku, -row.quantity)
@@ -127,10 +142,20 @@ def plan_day(rows: Iterable[Row | BadRow]) -> Day:
             cart = carts.get(row.invoice)
             if cart is None:
                 buyer = row.buyer or guest(row.invoice)
-                cart = carts[row.invoice] = PlannedCart(row.invoice, buyer, row.at)
-            cart.lines.append(SkuLine(sku_of(row.stock_code), row.quantity))
+                cart = PlannedCart(row.invoice, buyer, row.at, row.country)
+                carts[row.invoice] = cart
+            sku = sku_of(row.stock_code)
+            _note_goods(day.goods, sku, row)
+            cart.lines.append(SkuLine(sku, row.quantity))
     day.carts = list(carts.values())
     return day
+
+
+def _note_goods(goods: dict[str, Goods], sku: str, row: Row) -> None:
+    known = goods.setdefault(sku, Goods())
+    known.title = known.title or row.description
+    if row.quantity > 0 and not known.price_minor:
+        known.price_minor = round(row.unit_price * 100)
 
 
 def _reason_to_skip(row: Row) -> str | None:
@@ -162,8 +187,10 @@ def guest(invoice: str) -> str:
     return f"guest-{invoice}"
 
 
-def pool_of(run: str, sku: str) -> str:
-    """A pool id that no other SKU and no other run shares, and that a person can read.
+def name_of(run: str, sku: str) -> str:
+    """A name that no other SKU and no other run shares, and that a person can read.
+
+    It is good for a SKU of the book and for a pool.
 
     A SKU with characters that an id can't hold gets a digest, so that two of them never meet.
     """

@@ -1,49 +1,74 @@
-"""Plays a day against a service: carts, payments, returns, in the order of the day."""
+"""Plays the day's sales against a service: carts and payments, in the order of the day.
+
+A return is matched with what its buyer has bought by then. The goods come back when what was
+bought has been sent: see ``desk``.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
 
-from flashstock.client import Cart, Line, Pool, PoolOrder, Reservation
+from flashstock.client import Cart, Line, Reservation
 from flashstock.errors import FlashstockError, Unavailable
 from flashstock.model.ids import digest_of
-from flashstock.replay.plan import Minute, PlannedCart, PlannedReturn, pool_of
+from flashstock.replay.plan import Minute, PlannedCart, PlannedReturn
 from flashstock.replay.till import Purchase, Till, Told
 from flashstock.report.tally import Tally
 
 
 class Shop(Protocol):
-    """What a replay asks of the service."""
-
-    async def open_pool(self, order: PoolOrder) -> Pool: ...
+    """What a day of sales asks of the service."""
 
     async def reserve_cart(self, buyer: str, lines: Sequence[Line], key: str) -> Cart: ...
 
     async def confirm(self, reservation: str, payment_ref: str) -> Reservation: ...
 
-    async def return_units(self, reservation: str, quantity: int, key: str) -> Reservation: ...
 
-    async def adjust(self, pool: str, delta: int, key: str) -> None: ...
+class SoldCart(NamedTuple):
+    """A cart to be sent: its paid purchases."""
+
+    key: str
+    country: str
+    purchases: tuple[Purchase, ...]
+
+
+class Comeback(NamedTuple):
+    """Units that come back: of a purchase of today, or (``None``) of an earlier day."""
+
+    key: str
+    sku: str
+    purchase: Purchase | None
+    quantity: int
 
 
 class Player:
     """Plays minutes of a day, and keeps the till.
 
     Args:
-        run: begins every pool id, key and payment reference, so that runs never meet.
+        pools: the pool that each SKU is sold from.
+        run: begins every key and payment reference, so that runs never meet.
         confirm: pay what is admitted.
         concurrency: requests under way at once.
     """
 
     def __init__(
-        self, shop: Shop, till: Till, tally: Tally, *, run: str, confirm: bool, concurrency: int
+        self,
+        shop: Shop,
+        till: Till,
+        tally: Tally,
+        pools: Mapping[str, str],
+        *,
+        run: str,
+        confirm: bool,
+        concurrency: int,
     ) -> None:
         self._shop = shop
         self._till = till
         self._tally = tally
+        self._pools = pools
         self._run = run
         self._confirm = confirm
         self._slots = asyncio.Semaphore(concurrency)
@@ -52,15 +77,18 @@ class Player:
         self.carts_untold = 0
         self.done = 0
         """Carts and returns that are over."""
+        self.sold_carts: list[SoldCart] = []
+        self.comebacks: list[Comeback] = []
         self.broken_promises: list[str] = []
 
     async def play(self, minute: Minute) -> None:
         """Play the carts of a minute side by side, then its returns; back when all are over."""
         await asyncio.gather(*(self._buy(cart) for cart in minute.carts))
-        await asyncio.gather(*(self._bring_back(returned) for returned in minute.returns))
+        for returned in minute.returns:
+            self._bring_back(returned)
 
     async def _buy(self, cart: PlannedCart) -> None:
-        lines = [Line(pool_of(self._run, line.sku), line.quantity) for line in cart.lines]
+        lines = [Line(self._pools[line.sku], line.quantity) for line in cart.lines]
         key = f"{self._run}-cart-{digest_of(cart.invoice)}"
         try:
             async with self._slots:
@@ -92,14 +120,19 @@ class Player:
 
     async def _take(self, cart: PlannedCart, held: Cart) -> None:
         purchases = [self._till.take(reservation) for reservation in held.reservations]
-        if self._confirm:
-            paid = f"{self._run}-{digest_of(cart.invoice)}"
-            await asyncio.gather(
-                *(
-                    self._pay(purchase, f"{paid}-{number}")
-                    for number, purchase in enumerate(purchases, start=1)
-                )
+        if not self._confirm:
+            return
+        paid = f"{self._run}-{digest_of(cart.invoice)}"
+        await asyncio.gather(
+            *(
+                self._pay(purchase, f"{paid}-{number}")
+                for number, purchase in enumerate(purchases, start=1)
             )
+        )
+        sold = tuple(purchase for purchase in purchases if purchase.order_no is not None)
+        if sold:
+            key = f"{self._run}-ship-{digest_of(cart.invoice)}"
+            self.sold_carts.append(SoldCart(key, cart.country, sold))
 
     async def _pay(self, purchase: Purchase, payment_ref: str) -> None:
         try:
@@ -108,45 +141,22 @@ class Player:
         except FlashstockError as problem:
             purchase.told = Told.NOTHING
             self._till.lose_track(purchase.pool, purchase.quantity)
-            self._count_refusal(problem)
+            if not isinstance(problem, Unavailable):
+                self._tally.refused[problem.code] += 1
         else:
             purchase.told = Told.CONFIRMED
             purchase.payment_ref = payment_ref
             purchase.order_no = paid.order_no
 
-    async def _bring_back(self, returned: PlannedReturn) -> None:
-        pool = pool_of(self._run, returned.sku)
+    def _bring_back(self, returned: PlannedReturn) -> None:
         key = f"{self._run}-return-{digest_of(returned.invoice, str(returned.number))}"
-        shares = self._till.bring_back(returned.buyer, pool, returned.quantity)
+        pool = self._pools.get(returned.sku)
+        shares: list[tuple[Purchase, int]] = []
+        if pool is not None:
+            shares = self._till.bring_back(returned.buyer, pool, returned.quantity)
         for number, (purchase, share) in enumerate(shares):
-            await self._return_units(purchase, share, f"{key}-{number}")
+            self.comebacks.append(Comeback(f"{key}-{number}", returned.sku, purchase, share))
         earlier = returned.quantity - sum(share for _, share in shares)
         if earlier > 0:
-            await self._book_in(pool, earlier, f"{key}-earlier")
+            self.comebacks.append(Comeback(f"{key}-earlier", returned.sku, None, earlier))
         self.done += 1
-
-    async def _return_units(self, purchase: Purchase, quantity: int, key: str) -> None:
-        try:
-            async with self._slots:
-                await self._shop.return_units(purchase.reservation, quantity, key)
-        except FlashstockError as problem:
-            self._till.keep(purchase, quantity)
-            if isinstance(problem, Unavailable):
-                purchase.told = Told.NOTHING
-                self._till.lose_track(purchase.pool, purchase.quantity)
-            self._count_refusal(problem)
-
-    async def _book_in(self, pool: str, quantity: int, key: str) -> None:
-        try:
-            async with self._slots:
-                await self._shop.adjust(pool, quantity, key)
-        except FlashstockError as problem:
-            if isinstance(problem, Unavailable):
-                self._till.lose_track(pool, quantity)
-            self._count_refusal(problem)
-        else:
-            self._till.book_in(pool, quantity)
-
-    def _count_refusal(self, problem: FlashstockError) -> None:
-        if not isinstance(problem, Unavailable):
-            self._tally.refused[problem.code] += 1

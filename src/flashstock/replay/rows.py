@@ -20,7 +20,9 @@ COLUMNS: Final = (
     "UnitPrice",
     "CustomerID",
 )
-"""The columns we read; Description and Country may be there, as may others."""
+"""The columns that a day must have."""
+COLUMNS_IF_THERE: Final = ("Description", "Country")
+"""Columns that are read where there are any; others are passed over."""
 RECORD_LINES_MAX: Final = 10
 """Lines that one quoted record may span; an unclosed quote must not swallow the day."""
 INTEGER: Final = re.compile(r"([+-]?\d{1,12})(?:\.0+)?", re.ASCII)
@@ -30,7 +32,8 @@ BUYER: Final = re.compile(r"(\d+)\.0+", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of an invoice. ``buyer`` is empty for a guest; ``at`` is UTC."""
+    """One line of an invoice. ``buyer`` is empty for a guest; ``at`` is UTC. Description and
+    country are empty where the file does not tell them."""
 
     line: int
     invoice: str
@@ -39,6 +42,8 @@ class Row:
     at: datetime
     unit_price: Decimal
     buyer: str
+    description: str = ""
+    country: str = ""
 
 
 class BadRow(NamedTuple):
@@ -66,7 +71,7 @@ def parse_rows(lines: Sequence[str]) -> Iterator[Row | BadRow]:
         if record.fields is None or len(record.fields) != len(header):
             yield BadRow(record.line, "malformed_row")
         else:
-            values = {name: record.fields[position_of[name]].strip() for name in COLUMNS}
+            values = {name: record.fields[at].strip() for name, at in position_of.items()}
             yield _row(record.line, values)
 
 
@@ -80,7 +85,8 @@ def _positions(header: Sequence[str]) -> dict[str, int]:
     twice = [name for name in COLUMNS if names.count(name) > 1]
     if twice:
         raise ConfigurationError(f"the header names {', '.join(twice)} more than once")
-    return {name: names.index(name) for name in COLUMNS}
+    optional = [name for name in COLUMNS_IF_THERE if name in names]
+    return {name: names.index(name) for name in (*COLUMNS, *optional)}
 
 
 def _records(lines: Sequence[str]) -> Iterator[_Record]:
@@ -127,6 +133,8 @@ def _row(line: int, values: dict[str, str]) -> Row | BadRow:
         at=at,
         unit_price=Decimal(values["UnitPrice"]),
         buyer=_buyer(values["CustomerID"]),
+        description=values.get("Description", ""),
+        country=values.get("Country", ""),
     )
 
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
-from flashstock.client import Client, LocalService, PoolOrder
-from flashstock.model.rules import HOLD_SECONDS_MAX, SKU_LENGTH_MAX
-from flashstock.model.states import Durability
+from flashstock.client import Client, LocalService
+from flashstock.model.rules import HOLD_SECONDS_DEFAULT, HOLD_SECONDS_MAX
+from flashstock.replay.account import Account, BookFindings
+from flashstock.replay.desk import Desk
 from flashstock.replay.options import ReplayOptions
-from flashstock.replay.plan import Day, Minute, lines_in, plan_day, pool_of
+from flashstock.replay.plan import Day, Minute, lines_in, plan_day
 from flashstock.replay.player import Player
 from flashstock.replay.rows import parse_rows
+from flashstock.replay.shelves import Shelves
+from flashstock.replay.stocking import plan_stocking
 from flashstock.replay.text import read_text
 from flashstock.replay.till import Till, Told
 from flashstock.report.outcome import Outcome
@@ -25,7 +27,10 @@ from flashstock.report.running import on_service_of_its_own, say
 from flashstock.report.summary import print_outcome
 from flashstock.report.tally import Tally
 
-UNPRINTABLE: Final = re.compile(r"[^\x20-\x7e]")
+BOOK_REQUESTS_MAX: Final = 4
+"""Requests to the book under way at once: it moves one at a time."""
+OPERATOR_TIMEOUT_MS: Final = 120_000
+"""Proving a book adds up every movement, and setting a hundred items aside is one transaction."""
 
 
 async def replay(options: ReplayOptions) -> int:
@@ -34,7 +39,7 @@ async def replay(options: ReplayOptions) -> int:
     Raises:
         ConfigurationError: the file can't be read as a trading day.
         ServiceFailed: the embedded service did not start or ended.
-        FlashstockError: the service did not let the pools be opened or the proof be read.
+        FlashstockError: the service did not take the stock in or did not let the proof be read.
     """
     started = time.monotonic()
     day = read_day(options)
@@ -53,69 +58,78 @@ def read_day(options: ReplayOptions) -> Day:
 
 
 class Replay:
-    """One day, on a service that runs."""
+    """One day, on a service that runs: receive, set aside, sell, send, take back, prove."""
 
     def __init__(self, options: ReplayOptions, day: Day, url: str) -> None:
         self._options = options
         self._day = day
         self._url = url
         run = f"replay-{secrets.token_hex(4)}"
-        self._orders = [
-            PoolOrder(
-                id=pool_of(run, sku),
-                sku=UNPRINTABLE.sub("_", sku)[:SKU_LENGTH_MAX],
-                quantity=units,
-                hold_seconds=None if options.confirm else HOLD_SECONDS_MAX,
-                durability=Durability.LEDGER,
-            )
-            for sku, units in day.stock(options.exact_stock_ratio).items()
-        ]
-        self._till = Till({order.id: order.quantity for order in self._orders})
         self._tally = Tally()
-        self._operator = Client(url, api_key=options.api_key)
+        self._operator = Client(url, api_key=options.api_key, timeout_ms=OPERATOR_TIMEOUT_MS)
         self._shop = Client(
             url,
             api_key=options.api_key,
             connections_max=options.concurrency,
             observe=self._tally.observe,
         )
+        self._stocking = plan_stocking(run, day, options.exact_stock_ratio)
+        self._till = Till()
+        self._account = Account(self._till)
+        hold_seconds = HOLD_SECONDS_DEFAULT if options.confirm else HOLD_SECONDS_MAX
+        self._shelves = Shelves(
+            self._operator, self._account, self._stocking, hold_seconds=hold_seconds
+        )
         self._player = Player(
             self._shop,
             self._till,
             self._tally,
+            self._account.pools,
             run=run,
             confirm=options.confirm,
             concurrency=options.concurrency,
         )
+        self._desk = Desk(
+            self._shop,
+            self._account,
+            self._stocking,
+            concurrency=min(BOOK_REQUESTS_MAX, options.concurrency),
+        )
         self._rate = Rate()
-        self._opened = 0
+        self._stage = "stocking"
+        self._stage_seconds: dict[str, float] = {}
         self._clock = ""
 
     async def run(self, started: float) -> int:
-        """Open the pools, play the day, prove and print.
+        """Stock up, play the day, send and take back, clear away, prove and print.
 
         Args:
             started: when the replay began, on the monotonic clock.
         """
-        minutes = list(self._day.minutes())
         async with self._operator, self._shop:
             async with shown(display_for(self._options.json_output), self._look):
-                await self._open_pools()
-                played_from = time.monotonic()
-                await self._play(minutes)
-                played_seconds = time.monotonic() - played_from
+                await self._timed("stocking", self._shelves.fill)
+                await self._timed("sales", self._play)
+                requests_of_the_day = self._tally.requests
+                await self._timed("shipping", lambda: self._desk.ship(self._player.sold_carts))
+                await self._timed("returns", lambda: self._desk.take_back(self._player.comebacks))
+                await self._timed("clearing", self._shelves.clear)
+            proving_from = time.monotonic()
             findings, reconciliation = await prove(
                 self._operator, self._till.acknowledged(), self._till.expected()
             )
+            book, identity = await self._shelves.prove()
+            self._stage_seconds["proof"] = time.monotonic() - proving_from
         counts = dict.fromkeys(Told, 0)
         for purchase in self._till.purchases:
             counts[purchase.told] += 1
+        sales_seconds = self._stage_seconds["sales"]
         outcome = Outcome(
             title=f"{self._options.file.name}, stock for {self._options.stock_ratio:g} of the day",
             address=self._url,
             seconds=time.monotonic() - started,
             requests=self._tally.requests,
-            throughput_rps=self._tally.requests / played_seconds if played_seconds else 0.0,
+            throughput_rps=requests_of_the_day / sales_seconds if sales_seconds else 0.0,
             throughput_of="the day",
             latency_ms=self._tally.latency_ms(),
             held=len(self._till.purchases),
@@ -125,22 +139,25 @@ class Replay:
             refused=self._tally.refused,
             findings=findings,
             reconciliation=reconciliation,
-            broken_promises=tuple(self._player.broken_promises),
-            more=self._more(counts[Told.NOTHING]),
+            identity=identity,
+            broken_promises=(
+                *self._player.broken_promises,
+                *self._desk.broken_promises,
+                *book.described,
+            ),
+            more=self._more(counts[Told.NOTHING], book),
         )
-        return print_outcome(outcome, self._told(), json_output=self._options.json_output)
+        told = {**self._told(), "left_on_hand_units": book.on_hand}
+        return print_outcome(outcome, told, json_output=self._options.json_output)
 
-    async def _open_pools(self) -> None:
-        orders = iter(self._orders)
+    async def _timed(self, stage: str, work: Callable[[], Awaitable[None]]) -> None:
+        self._stage, began = stage, time.monotonic()
+        self._rate = Rate()
+        await work()
+        self._stage_seconds[stage] = time.monotonic() - began
 
-        async def work() -> None:
-            for order in orders:
-                await self._operator.open_pool(order)
-                self._opened += 1
-
-        await asyncio.gather(*(work() for _ in range(self._options.concurrency)))
-
-    async def _play(self, minutes: Sequence[Minute]) -> None:
+    async def _play(self) -> None:
+        minutes: Sequence[Minute] = list(self._day.minutes())
         began = time.monotonic()
         for minute in minutes:
             self._clock = f"{minute.at:%H:%M}"
@@ -149,15 +166,10 @@ class Replay:
                 due = began + day_seconds / self._options.speed
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
             await self._player.play(minute)
+        self._clock = ""
 
     async def _look(self) -> Snapshot:
-        opening = self._opened < len(self._orders)
-        goal = len(self._day.carts) + len(self._day.returns)
-        done, goal, unit = (
-            (self._opened, len(self._orders), "pools opened")
-            if opening
-            else (self._player.done, goal, "carts and returns")
-        )
+        done, goal, unit = self._progress()
         return Snapshot(
             title=f"replay of {self._options.file.name}",
             unit=unit,
@@ -169,6 +181,27 @@ class Replay:
             note=self._clock,
         )
 
+    def _progress(self) -> tuple[int, int, str]:
+        """How far the stage is, of how much, of what."""
+        match self._stage:
+            case "stocking":
+                return len(self._shelves.filled), self._shelves.goal, "pools filled from the book"
+            case "shipping":
+                goal = sum(len(cart.purchases) for cart in self._player.sold_carts)
+                return self._desk.orders_done, goal, "orders sent"
+            case "returns":
+                goal = len(self._player.comebacks)
+                return self._desk.comebacks_done, goal, "returns booked"
+            case "clearing":
+                return (
+                    len(self._shelves.cleared),
+                    self._shelves.goal,
+                    "pools given back to the book",
+                )
+            case _:
+                goal = len(self._day.carts) + len(self._day.returns)
+                return self._player.done, goal, "carts and returns"
+
     def _told(self) -> dict[str, int]:
         """The day in numbers, for people."""
         return {
@@ -176,12 +209,15 @@ class Replay:
             "carts": len(self._day.carts),
             "carts_admitted": self._player.carts_admitted,
             "carts_refused": self._player.carts_refused,
+            "received_units": self._account.received.total(),
+            "allocated_units": self._account.allocated.total(),
             "sold_units": self._till.sold_units(),
-            "returned_units": self._till.returned_units(),
+            "shipped_units": self._till.shipped().total(),
+            "returned_units": self._account.returned_units(),
             **{f"skipped: {reason}": count for reason, count in self._day.skipped.most_common()},
         }
 
-    def _more(self, untold: int) -> dict[str, Any]:
+    def _more(self, untold: int, book: BookFindings) -> dict[str, Any]:
         """What the JSON object has beyond that of every run."""
         return {
             "rows": self._day.rows,
@@ -191,14 +227,25 @@ class Replay:
             "carts_untold": self._player.carts_untold,
             "rows_in_carts": lines_in(self._day.carts),
             "rows_returned": len(self._day.returns),
+            "received_units": self._account.received.total(),
+            "allocated_units": self._account.allocated.total(),
             "sold_units": self._till.sold_units(),
-            "returned_units": self._till.returned_units(),
-            "returned_units_of_earlier_days": self._till.booked_in_units(),
+            "shipped_units": self._till.shipped().total(),
+            "returned_units": self._account.returned_units(),
+            "returned_units_of_earlier_days": self._account.of_earlier_days.total(),
+            "left_on_hand_units": book.on_hand,
+            "campaigns": self._shelves.campaigns,
+            "shipments": self._desk.shipments,
+            "skus_checked": book.skus_checked,
+            "orders_checked": book.orders_checked,
             "skipped": dict(self._day.skipped),
             "untold": untold,
             "sent_again": self._tally.sent_again,
             "sent": dict(self._tally.sent),
-            "pools": len(self._orders),
-            "units_in_stock": sum(order.quantity for order in self._orders),
+            "pools": len(self._account.pools),
+            "units_in_stock": self._account.received.total(),
             "stock_ratio": self._options.stock_ratio,
+            "stage_seconds": {
+                stage: round(seconds, 3) for stage, seconds in self._stage_seconds.items()
+            },
         }

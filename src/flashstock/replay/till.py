@@ -1,9 +1,9 @@
-"""The replay's own record of what it was told: what it bought, what it brought back."""
+"""The replay's own record of what it was told: what it bought, what was sent, what came back."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -27,7 +27,10 @@ ANY_STATE: Final = frozenset(ReservationState)
 
 @dataclass(slots=True)
 class Purchase:
-    """One reservation of an admitted cart. ``returned`` units of it were brought back."""
+    """One reservation of an admitted cart. ``returned`` units of it are brought back.
+
+    ``shipped`` is ``None`` where no answer told whether it was sent.
+    """
 
     reservation: str
     pool: str
@@ -37,6 +40,7 @@ class Purchase:
     returned: int = 0
     payment_ref: str | None = None
     order_no: str | None = None
+    shipped: int | None = 0
 
     def acknowledged(self) -> Acknowledged:
         """What must be found at the end."""
@@ -62,22 +66,21 @@ class Purchase:
 
 
 class Till:
-    """Purchases of the day, by buyer and pool.
+    """Purchases of the day, by buyer and pool."""
 
-    Args:
-        stock: units each pool was opened with.
-    """
-
-    def __init__(self, stock: Mapping[str, int]) -> None:
-        self._stock = dict(stock)
+    def __init__(self) -> None:
+        self._pools: list[str] = []
         self._purchases: list[Purchase] = []
         self._of_buyer: defaultdict[tuple[str, str], list[Purchase]] = defaultdict(list)
-        self._booked_in: Counter[str] = Counter()
         self._uncertain: Counter[str] = Counter()
 
     @property
     def purchases(self) -> list[Purchase]:
         return self._purchases
+
+    def open(self, pool: str) -> None:
+        """The day sells from this pool, too."""
+        self._pools.append(pool)
 
     def take(self, reservation: Reservation) -> Purchase:
         """Record an acknowledged hold."""
@@ -107,48 +110,65 @@ class Till:
         """The return was refused: the units are still sold."""
         purchase.returned -= quantity
 
-    def book_in(self, pool: str, quantity: int) -> None:
-        """Units of an earlier day's sale came back into the pool."""
-        self._booked_in[pool] += quantity
-
     def lose_track(self, pool: str, quantity: int) -> None:
         """A request about so many units was never answered, or its payment was refused."""
         self._uncertain[pool] += quantity
 
     def sold_units(self) -> int:
         """Units that were paid, those brought back later included."""
-        return sum(
-            purchase.quantity for purchase in self._purchases if purchase.told is Told.CONFIRMED
-        )
+        return self.sold().total()
 
     def returned_units(self) -> int:
-        """Units that came back, of today's sales and of earlier ones."""
-        return sum(purchase.returned for purchase in self._purchases) + self.booked_in_units()
+        """Units of today's sales that came back."""
+        return sum(purchase.returned for purchase in self._purchases)
 
-    def booked_in_units(self) -> int:
-        """Units that came back from earlier days' sales."""
-        return self._booked_in.total()
+    def held(self) -> Counter[str]:
+        """Units by pool that are held and not paid."""
+        return self._units(Told.HELD)
+
+    def sold(self) -> Counter[str]:
+        """Units by pool that were paid, those brought back later included."""
+        return self._units(Told.CONFIRMED)
+
+    def shipped(self) -> Counter[str]:
+        """Units by pool that were sent."""
+        shipped: Counter[str] = Counter()
+        for purchase in self._purchases:
+            shipped[purchase.pool] += purchase.shipped or 0
+        return shipped
+
+    def returned(self) -> Counter[str]:
+        """Units by pool that came back."""
+        returned: Counter[str] = Counter()
+        for purchase in self._purchases:
+            returned[purchase.pool] += purchase.returned
+        return returned
+
+    def uncertain(self) -> Counter[str]:
+        """Units by pool of which no answer told what became of them."""
+        return self._uncertain
 
     def expected(self) -> list[PoolExpected]:
-        """What every pool must come to."""
-        held: Counter[str] = Counter()
-        sold: Counter[str] = Counter()
-        for purchase in self._purchases:
-            if purchase.told is Told.HELD:
-                held[purchase.pool] += purchase.quantity
-            elif purchase.told is Told.CONFIRMED:
-                sold[purchase.pool] += purchase.quantity - purchase.returned
+        """What every pool must come to when its campaign has ended: only what buyers have."""
+        held, sold, returned = self.held(), self.sold(), self.returned()
         return [
             PoolExpected(
                 pool=pool,
-                total=units + self._booked_in[pool],
+                total=held[pool] + sold[pool] - returned[pool],
                 held=held[pool],
-                sold=sold[pool],
+                sold=sold[pool] - returned[pool],
                 uncertain=self._uncertain[pool],
             )
-            for pool, units in self._stock.items()
+            for pool in self._pools
         ]
 
     def acknowledged(self) -> Iterator[Acknowledged]:
         """What every reservation must come to."""
         return (purchase.acknowledged() for purchase in self._purchases)
+
+    def _units(self, told: Told) -> Counter[str]:
+        units: Counter[str] = Counter()
+        for purchase in self._purchases:
+            if purchase.told is told:
+                units[purchase.pool] += purchase.quantity
+        return units

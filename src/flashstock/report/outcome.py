@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from flashstock.client import Reconciliation
+from flashstock.client import Reconciliation, StockIdentity
 from flashstock.report.audit import Findings
 
 
@@ -22,6 +22,7 @@ class Outcome:
             repeated key that gave a second hold, more units promised at once than there are).
         throughput_rps: requests a second while ``throughput_of`` (in words) went on.
         oversold_seen: units of such promises beyond the total.
+        identity: the service's proof of its stock book, where the run used it.
         more: what this kind of run counts besides; joins the JSON object.
     """
 
@@ -40,6 +41,7 @@ class Outcome:
     reconciliation: Reconciliation
     broken_promises: tuple[str, ...] = ()
     oversold_seen: int = 0
+    identity: StockIdentity | None = None
     more: Mapping[str, Any] = field(default_factory=dict)
     throughput_of: str = "the run"
 
@@ -58,6 +60,7 @@ class Outcome:
         """The service's own, those of the check from outside, and broken promises."""
         return (
             self.reconciliation.differences_count
+            + (self.identity.differences_count if self.identity else 0)
             + self.findings.differences
             + len(self.broken_promises)
         )
@@ -66,7 +69,8 @@ class Outcome:
     def ok(self) -> bool:
         """Whether every invariant held."""
         counted = self.oversold + self.lost + self.differences
-        return counted == 0 and self.reconciliation.ok
+        proved = self.identity is None or self.identity.ok
+        return counted == 0 and self.reconciliation.ok and proved
 
     @property
     def described(self) -> list[str]:
@@ -76,10 +80,27 @@ class Outcome:
         ]
         broken = [name for name, holds in self.reconciliation.invariants.items() if not holds]
         invariants = [f"reconciliation: invariant {name} is broken" for name in broken]
-        return [*self.broken_promises, *self.findings.described, *service, *invariants]
+        return [
+            *self.broken_promises,
+            *self.findings.described,
+            *service,
+            *invariants,
+            *self._described_identity(),
+        ]
+
+    def _described_identity(self) -> list[str]:
+        if self.identity is None:
+            return []
+        broken = [name for name, holds in self.identity.invariants.items() if not holds]
+        return [
+            *(f"stock identity: {difference}" for difference in self.identity.differences),
+            *(f"stock identity: invariant {name} is broken" for name in broken),
+        ]
 
     def document(self) -> dict[str, Any]:
         """The JSON object of `--json`."""
+        identity = self.identity
+        proved = {} if identity is None else {"stock_identity": _proof(identity)}
         return {
             "ok": self.ok,
             "requests": self.requests,
@@ -105,6 +126,7 @@ class Outcome:
                 "differences": self.reconciliation.differences_count,
                 "invariants": self.reconciliation.invariants,
             },
+            **proved,
             "audit": {
                 "pools_checked": self.findings.pools_checked,
                 "reservations_checked": self.findings.reservations_checked,
@@ -113,3 +135,12 @@ class Outcome:
             "described": self.described,
             "address": self.address,
         }
+
+
+def _proof(identity: StockIdentity) -> dict[str, Any]:
+    return {
+        "ok": identity.ok,
+        "deep": identity.deep,
+        "differences": identity.differences_count,
+        "invariants": identity.invariants,
+    }

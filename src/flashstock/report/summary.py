@@ -78,4 +78,7 @@ def _proof(outcome: Outcome) -> Table:
     table.add_row(
         "reservations checked", str(service.reservations_checked), str(ours.reservations_checked)
     )
+    if outcome.identity is not None:
+        words = "holds" if outcome.identity.ok else "is broken"
+        table.add_row("stock identity", words, "")
     return table

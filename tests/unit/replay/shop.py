@@ -9,25 +9,52 @@ from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 
-from flashstock.client import Cart, Line, Pool, PoolOrder, Refund, Reservation
-from flashstock.errors import NotConfirmed, SoldOut, UnknownPool, UnknownReservation
+from flashstock.client import (
+    Balance,
+    Cart,
+    Line,
+    Movement,
+    Order,
+    OrderReturn,
+    Pool,
+    PoolOrder,
+    Refund,
+    Reservation,
+    StockLine,
+)
+from flashstock.errors import (
+    NotReturnable,
+    NotShippable,
+    SoldOut,
+    UnknownOrder,
+    UnknownPool,
+    UnknownReservation,
+)
 from flashstock.model.states import PoolState, ReservationState
 
 
 class HonestShop:
-    """Carts all or nothing, payments, returns and adjustments, each once per key."""
+    """Carts all or nothing, payments, parcels and returns, each once per key.
+
+    A pool is called like the SKU it sells; everything of the SKU stands at one location.
+    """
 
     def __init__(self) -> None:
         self.pools: dict[str, Pool] = {}
         self.reservations: dict[str, Reservation] = {}
+        self.orders: dict[str, Order] = {}
+        self.reservation_of: dict[str, str] = {}
+        self.book: dict[str, Counter[str]] = {}
         self.keys: set[str] = set()
         self.calls: list[tuple[str, str]] = []
+        self.regions: list[str | None] = []
         self.at_once = self.at_once_max = 0
         self._numbers = itertools.count(1)
 
     async def open_pool(self, order: PoolOrder) -> Pool:
         pool = Pool(order.id, PoolState.OPEN, order.quantity, order.quantity, 0, 0)
         self.pools[order.id] = pool
+        self._goods(order.id, on_hand=order.quantity, campaign=order.quantity)
         return pool
 
     async def reserve_cart(self, buyer: str, lines: Sequence[Line], key: str) -> Cart:
@@ -46,27 +73,76 @@ class HonestShop:
         await self._called("confirm", payment_ref)
         found = self._found(reservation)
         self._move(found.pool, held=-found.quantity, sold=found.quantity)
+        order_no, units = str(next(self._numbers)), found.quantity
+        self.orders[order_no] = Order(order_no, "paid", found.pool, units, units, 0, 0)
+        self.reservation_of[order_no] = reservation
         return self._change(
             found,
             state=ReservationState.CONFIRMED,
             payment_ref=payment_ref,
-            order_no=str(next(self._numbers)),
+            order_no=order_no,
         )
 
-    async def return_units(self, reservation: str, quantity: int, key: str) -> Reservation:
-        await self._called("return", key)
-        found = self._found(reservation)
+    async def ship(
+        self, order_no: str, key: str, *, region: str | None, merge: Sequence[str] = ()
+    ) -> Order:
+        await self._called("ship", key)
+        self.regions.append(region)
+        for number in (order_no, *merge):
+            self._send(number)
+        return self.orders[order_no]
+
+    def _send(self, order_no: str) -> None:
+        order = self.orders.get(order_no)
+        if order is None:
+            raise UnknownOrder
+        if order.shipped:
+            raise NotShippable
+        self._goods(order.pool, on_hand=-order.quantity, campaign=-order.quantity)
+        self.orders[order_no] = msgspec.structs.replace(
+            order, state="shipped", to_ship=0, shipped=order.quantity
+        )
+
+    async def take_back(
+        self, order_no: str, quantity: int, key: str, *, location: str, disposition: str
+    ) -> OrderReturn:
+        await self._called("order_return", key)
+        assert disposition == "available"
+        order = self.orders[order_no]
+        if quantity > order.shipped - order.returned:
+            raise NotReturnable
+        self.orders[order_no] = msgspec.structs.replace(order, returned=order.returned + quantity)
+        self._goods(order.pool, on_hand=quantity, available=quantity)
+        self._move(order.pool, sold=-quantity, total=-quantity)
+        found = self._found(self.reservation_of[order_no])
         returned = found.returned + quantity
-        if found.state is not ReservationState.CONFIRMED or returned > found.quantity:
-            raise NotConfirmed
-        self._move(found.pool, sold=-quantity, available=quantity)
         complete = returned == found.quantity
         state = ReservationState.RETURNED if complete else ReservationState.CONFIRMED
-        return self._change(found, state=state, returned=returned)
+        self._change(found, state=state, returned=returned)
+        return OrderReturn(next(self._numbers), order_no, "done", quantity)
 
-    async def adjust(self, pool: str, delta: int, key: str) -> None:
-        await self._called("adjust", key)
-        self._move(pool, total=delta, available=delta)
+    async def move(
+        self, kind: str, lines: Sequence[StockLine], key: str, *, reason: str, reference: str
+    ) -> Movement:
+        await self._called("movement", key)
+        for line in lines:
+            assert (kind, line.target) == ("return", "unsellable")
+            self._goods(line.sku, on_hand=line.quantity, unsellable=line.quantity)
+        return Movement(next(self._numbers), kind)
+
+    def end(self) -> None:
+        """Every pool gives back what nobody bought."""
+        for pool in self.pools.values():
+            left = pool.available
+            self._move(pool.id, available=-left, total=-left)
+            self._goods(pool.id, campaign=-left, available=left)
+
+    def balances(self) -> list[Balance]:
+        names = ("on_hand", "available", "campaign", "unsellable", "committed")
+        return [
+            Balance(sku, "here", **{name: units[name] for name in names})
+            for sku, units in self.book.items()
+        ]
 
     async def pool(self, pool: str) -> Pool:
         return self.pools[pool]
@@ -109,3 +185,6 @@ class HonestShop:
         found = self.pools[pool]
         moved = {name: getattr(found, name) + delta for name, delta in deltas.items()}
         self.pools[pool] = msgspec.structs.replace(found, **moved)
+
+    def _goods(self, sku: str, **deltas: int) -> None:
+        self.book.setdefault(sku, Counter()).update(deltas)

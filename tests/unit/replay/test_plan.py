@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from flashstock.errors import ConfigurationError
 from flashstock.model.ids import POOL_ID_PATTERN
 from flashstock.replay.options import ReplayOptions
-from flashstock.replay.plan import Day, SkuLine, lines_in, plan_day, pool_of
+from flashstock.replay.plan import Day, SkuLine, lines_in, name_of, plan_day
 from flashstock.replay.rows import parse_rows
 from tests.unit.replay.days import lines, row
 
@@ -123,13 +123,13 @@ texts = st.text(max_size=60)
 
 @given(texts, texts)
 def test_pool_ids_are_legal_and_differ_with_the_sku(one, other):
-    first, second = pool_of("replay-0123abcd", one), pool_of("replay-0123abcd", other)
+    first, second = name_of("replay-0123abcd", one), name_of("replay-0123abcd", other)
     assert re.fullmatch(POOL_ID_PATTERN, first)
     assert (first == second) == (one == other)
 
 
 def test_a_plain_sku_stays_readable():
-    assert pool_of("replay-0123abcd", "85123A") == "replay-0123abcd-85123A"
+    assert name_of("replay-0123abcd", "85123A") == "replay-0123abcd-85123A"
 
 
 some_rows = st.lists(

@@ -3,48 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from fractions import Fraction
 
 import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from flashstock.client import Cart, Line, PoolOrder, Reservation
+from flashstock.client import (
+    Cart,
+    Line,
+    Movement,
+    Order,
+    OrderReturn,
+    Reservation,
+    StockLine,
+)
 from flashstock.errors import InvalidRequest, Unavailable
 from flashstock.model.states import ReservationState
-from flashstock.replay.plan import plan_day, pool_of
-from flashstock.replay.player import Player
-from flashstock.replay.rows import parse_rows
-from flashstock.replay.till import Till
-from flashstock.report.audit import Findings, audit
-from flashstock.report.tally import Tally
-from tests.unit.replay.days import lines, row
+from flashstock.replay.plan import name_of
+from tests.unit.replay.days import row
+from tests.unit.replay.played import RUN, Played
 from tests.unit.replay.shop import HonestShop
 from tests.unit.replay.test_plan import some_rows
-
-RUN = "replay-0123abcd"
-
-
-class Played:
-    """A day that was played, and everything there is to look at."""
-
-    def __init__(
-        self, shop: HonestShop, rows: Sequence[str], ratio: str = "1", *, confirm: bool = True
-    ) -> None:
-        self.shop = shop
-        self.day = plan_day(parse_rows(lines(rows)))
-        stock = self.day.stock(Fraction(ratio))
-        self.orders = [PoolOrder(pool_of(RUN, sku), sku, units) for sku, units in stock.items()]
-        self.till = Till({order.id: order.quantity for order in self.orders})
-        self.tally = Tally()
-        self.player = Player(shop, self.till, self.tally, run=RUN, confirm=confirm, concurrency=4)
-
-    async def play(self) -> Findings:
-        for order in self.orders:
-            await self.shop.open_pool(order)
-        for minute in self.day.minutes():
-            await self.player.play(minute)
-        return await audit(self.shop, self.till.acknowledged(), self.till.expected())
 
 
 async def test_carts_are_bought_paid_line_by_line_and_reconcile():
@@ -57,9 +36,9 @@ async def test_carts_are_bought_paid_line_by_line_and_reconcile():
     assert findings.reservations_checked == 3
     assert (played.player.carts_admitted, played.player.carts_refused) == (2, 0)
     assert played.till.sold_units() == 12
-    assert played.player.broken_promises == []
+    assert played.broken == []
     assert len({purchase.payment_ref for purchase in played.till.purchases}) == 3
-    assert played.shop.pools[pool_of(RUN, "85123A")].sold == 9
+    assert played.shop.pools[name_of(RUN, "85123A")].sold == 9
 
 
 async def test_a_cart_that_lacks_one_unit_of_one_line_is_refused_whole():
@@ -73,7 +52,7 @@ async def test_a_cart_that_lacks_one_unit_of_one_line_is_refused_whole():
     assert findings.described == []
     assert (played.player.carts_admitted, played.player.carts_refused) == (1, 1)
     assert played.tally.refused == {"sold_out": 1}
-    assert played.shop.pools[pool_of(RUN, "71053")].available == 5
+    assert played.shop.book[name_of(RUN, "71053")]["available"] == 5
 
 
 async def test_a_return_goes_to_todays_sale_as_far_as_it_reaches_and_the_rest_is_booked_in():
@@ -87,41 +66,56 @@ async def test_a_return_goes_to_todays_sale_as_far_as_it_reaches_and_the_rest_is
     ]
     played = Played(HonestShop(), rows)
     findings = await played.play()
-    assert findings.described == []
-    assert played.till.sold_units() == 7
-    assert played.till.returned_units() == 17
-    assert played.till.booked_in_units() == 7 + 2 + 1
-    pool = played.shop.pools[pool_of(RUN, "85123A")]
-    assert (pool.total, pool.sold, pool.available) == (15, 0, 15)
+    assert findings.described == played.broken == []
+    assert played.till.sold_units() == played.till.shipped().total() == 7
+    assert played.account.returned_units() == 17
+    assert played.account.of_earlier_days == {"85123A": 8, "71053": 2}
+    pool = played.shop.pools[name_of(RUN, "85123A")]
+    assert (pool.total, pool.sold, pool.available) == (0, 0, 0)
+    assert played.shop.book[name_of(RUN, "85123A")] == {
+        "on_hand": 15,
+        "available": 7,
+        "unsellable": 8,
+        "campaign": 0,
+    }
+    assert played.account.left_units() == played.book.on_hand == 7 + 8 + 2
     states = {found.state for found in played.shop.reservations.values()}
     assert states == {ReservationState.RETURNED}
-    assert [purpose for purpose, _ in played.shop.calls].count("return") == 3
+    assert [purpose for purpose, _ in played.shop.calls].count("order_return") == 3
 
 
 async def test_a_return_of_the_minute_of_its_sale_finds_the_sale():
     played = Played(HonestShop(), [row("C2", "85123A", -1), row("1", "85123A", 4)])
     assert (await played.play()).described == []
-    assert played.till.booked_in_units() == 0
+    assert played.account.of_earlier_days == {}
 
 
-async def test_returned_units_are_sold_again():
+async def test_a_return_does_not_reach_for_what_was_bought_later():
     rows = [
-        row("1", "85123A", 4, at="2010-12-01 08:00:00"),
-        row("C2", "85123A", -4, at="2010-12-01 08:10:00"),
-        row("3", "85123A", 4, at="2010-12-01 08:20:00", buyer="next"),
+        row("C2", "85123A", -1, at="2010-12-01 08:00:00"),
+        row("1", "85123A", 4, at="2010-12-01 09:00:00"),
     ]
-    played = Played(HonestShop(), rows, "0.5")
-    assert (await played.play()).described == []
-    assert played.player.carts_refused == 0
-    assert played.till.sold_units() == 8
+    played = Played(HonestShop(), rows)
+    assert (await played.play()).described == played.broken == []
+    assert played.account.of_earlier_days == {"85123A": 1}
+
+
+async def test_orders_of_a_cart_leave_together_as_far_as_they_may():
+    codes = [str(20_000 + number) for number in range(25)]
+    played = Played(HonestShop(), [row("1", code, 1) for code in codes] + [row("2", buyer="")])
+    assert (await played.play()).described == played.broken == []
+    assert [purpose for purpose, _ in played.shop.calls].count("ship") == 2 + 1
+    assert (played.desk.shipments, played.desk.orders_done) == (3, 26)
+    assert played.shop.regions == ["United Kingdom"] * 3
+    assert all(order.shipped == order.quantity for order in played.shop.orders.values())
 
 
 async def test_without_payments_holds_stay_and_returns_are_booked_in():
     rows = [row("1", "85123A", 4), row("C2", "85123A", -1, at="2010-12-01 09:00:00")]
     played = Played(HonestShop(), rows, confirm=False)
-    assert (await played.play()).described == []
+    assert (await played.play()).described == played.broken == []
     assert played.till.sold_units() == 0
-    assert played.shop.pools[pool_of(RUN, "85123A")].held == 4
+    assert played.shop.pools[name_of(RUN, "85123A")].held == 4
 
 
 async def test_requests_under_way_are_bounded():
@@ -136,8 +130,8 @@ async def test_requests_under_way_are_bounded():
 async def test_any_day_reconciles(rows):
     played = Played(HonestShop(), rows, "0.7")
     findings = await played.play()
-    assert findings.described == []
-    assert played.player.broken_promises == []
+    assert findings.described == played.broken == []
+    assert played.book.on_hand == played.account.left_units()
     assert played.player.done == len(played.day.carts) + len(played.day.returns)
 
 
@@ -173,12 +167,15 @@ class ForgetsSales(HonestShop):
 
 
 class TwiceReturned(HonestShop):
-    """Puts every returned unit into stock twice."""
+    """Leaves every returned unit in the pool, too."""
 
-    async def return_units(self, reservation: str, quantity: int, key: str) -> Reservation:
-        returned = await super().return_units(reservation, quantity, key)
-        self._move(returned.pool, available=quantity, total=quantity)
+    async def take_back(self, order_no: str, quantity: int, key: str, **where: str) -> OrderReturn:
+        returned = await super().take_back(order_no, quantity, key, **where)
+        self._move(self.orders[order_no].pool, available=quantity, total=quantity)
         return returned
+
+    def end(self) -> None:
+        return None
 
 
 @pytest.mark.parametrize(("shop", "lost"), [(ForgetsSales, 1), (TwiceReturned, 0)])
@@ -216,18 +213,28 @@ class Away(HonestShop):
         self._lose("confirm")
         return paid
 
-    async def return_units(self, reservation: str, quantity: int, key: str) -> Reservation:
-        returned = await super().return_units(reservation, quantity, key)
-        self._lose("return")
+    async def ship(
+        self, order_no: str, key: str, *, region: str | None, merge: Sequence[str] = ()
+    ) -> Order:
+        shipped = await super().ship(order_no, key, region=region, merge=merge)
+        self._lose("ship")
+        return shipped
+
+    async def take_back(self, order_no: str, quantity: int, key: str, **where: str) -> OrderReturn:
+        returned = await super().take_back(order_no, quantity, key, **where)
+        self._lose("order_return")
         return returned
 
-    async def adjust(self, pool: str, delta: int, key: str) -> None:
-        await super().adjust(pool, delta, key)
-        self._lose("adjust")
+    async def move(
+        self, kind: str, lines: Sequence[StockLine], key: str, *, reason: str, reference: str
+    ) -> Movement:
+        moved = await super().move(kind, lines, key, reason=reason, reference=reference)
+        self._lose("movement")
+        return moved
 
 
 @pytest.mark.parametrize("done", [True, False])
-@pytest.mark.parametrize("purpose", ["cart", "confirm", "return", "adjust"])
+@pytest.mark.parametrize("purpose", ["cart", "confirm", "ship", "order_return", "movement"])
 async def test_what_no_answer_told_is_no_difference(purpose, done):
     rows = [
         row("1", "85123A", 4, at="2010-12-01 08:00:00"),
@@ -235,7 +242,7 @@ async def test_what_no_answer_told_is_no_difference(purpose, done):
     ]
     played = Played(Away(purpose, done=done), rows)
     findings = await played.play()
-    assert findings.described == []
+    assert findings.described == played.broken == []
     assert played.player.done == 2
 
 

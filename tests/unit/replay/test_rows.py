@@ -30,8 +30,17 @@ def test_a_row_is_read():
             at=datetime(2010, 12, 1, 8, 26, tzinfo=UTC),
             unit_price=Decimal("2.55"),
             buyer="17850",
+            description="WHITE HANGING HEART",
+            country="United Kingdom",
         )
     ]
+
+
+def test_a_day_may_lack_descriptions_and_countries():
+    header = "InvoiceNo,StockCode,Quantity,InvoiceDate,UnitPrice,CustomerID"
+    (read,) = parse_rows(lines(["1,85123A,6,2010-12-01 08:26:00,2.55,17850.0"], header))
+    assert isinstance(read, Row)
+    assert (read.description, read.country, read.buyer) == ("", "", "17850")
 
 
 @pytest.mark.parametrize(
