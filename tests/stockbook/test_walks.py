@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from itertools import count
-from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -18,21 +15,11 @@ from tests.stockbook.walk import STEPS, Walk
 _names = count()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def walked_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """One book for all walks of a test: what one leaves behind must not mislead the next."""
-    if request.param == "postgresql":
-        url: str = request.getfixturevalue("book_postgres_url")
-        return url
-    path = tmp_path / "walked.sqlite3"
-    shutil.copy(request.getfixturevalue("book_sqlite_file"), path)
-    return f"sqlite:///{path}"
-
-
-def test_random_walks_keep_every_identity(walked_url: str):
+def test_random_walks_keep_every_identity(book_url: str):
+    """One book for all walks: what one leaves behind must not mislead the next."""
     refused = taken = 0
     with asyncio.Runner() as runner:
-        engine = create_engine(walked_url)
+        engine = create_engine(book_url)
 
         @settings(max_examples=20, suppress_health_check=list(HealthCheck))
         @given(st.lists(STEPS, min_size=10, max_size=30))
@@ -57,9 +44,9 @@ async def _walk(walked: Walk, steps: list[tuple[Any, ...]]) -> None:
     await walked.check()
 
 
-async def test_many_walk_at_once(walked_url: str):
+async def test_many_walk_at_once(book_url: str):
     """Writers of every kind, side by side on the same locations."""
-    engine = create_engine(walked_url)
+    engine = create_engine(book_url)
     try:
         walks = [Walk(engine, f"side{next(_names)}") for _ in range(6)]
         for one in walks:

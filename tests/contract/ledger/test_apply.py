@@ -135,7 +135,7 @@ async def test_a_payment_makes_a_sale_with_a_number(book: Book, together: bool):
     assert stored.state is ReservationState.CONFIRMED
     assert (stored.payment_ref, stored.order_index, stored.order_no) == ("payment-1", 7, number)
     assert [tuple(row) for row in await book.rows("orders")] == [
-        (number, reservation_id(1), POOL, "buyer-1", 2, "payment-1", NOW_MS + 3)
+        (number, reservation_id(1), POOL, "buyer-1", 2, "payment-1", NOW_MS + 3, None)
     ]
     assert await book.units() == (100, 0, 2, 0)
 
