@@ -19,7 +19,7 @@ from tests.unit.replay.days import HEADER, row, write
 
 pytestmark = pytest.mark.acceptance
 
-SECONDS_MAX = 110
+SECONDS_MAX = 300
 CHECKOUT = Path(__file__).resolve().parents[2]
 REAL_DAYS = sorted(
     Path(os.environ.get("TRADING_DAYS", CHECKOUT.parent / "shared" / "data")).glob("*.csv")

@@ -30,6 +30,8 @@ from flashstock.replay.account import (
 from flashstock.replay.stocking import Stocking
 
 POLL_SECONDS: Final = 0.5
+POLL_SHARE: Final = 5
+"""Looking takes at most one in so many seconds of the service."""
 STALLED_SECONDS: Final = 60.0
 """So long a shelf may stay as it is before nobody waits for it any more."""
 BEGINS_BEFORE: Final = timedelta(days=1)
@@ -198,7 +200,7 @@ class Shelves:
         loop = asyncio.get_running_loop()
         waiting, moved_at = deque(self._campaigns), loop.time()
         while waiting:
-            code = waiting.popleft()
+            code, looked_at = waiting.popleft(), loop.time()
             campaign = self._campaigns[code] = await self._keeper.campaign(code)
             now_done = {shelf.pool for shelf in campaign.items if is_done(shelf)}
             if not now_done <= done:
@@ -209,7 +211,8 @@ class Shelves:
             waiting.append(code)
             if loop.time() - moved_at > STALLED_SECONDS:
                 raise Unavailable(f"{len(waiting)} campaigns wait for their pools; nothing moves")
-            await asyncio.sleep(POLL_SECONDS)
+            looking = loop.time() - looked_at
+            await asyncio.sleep(max(POLL_SECONDS, looking * (POLL_SHARE - 1)))
 
 
 def is_filled(shelf: Shelf) -> bool:

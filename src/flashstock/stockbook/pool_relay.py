@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from sqlalchemy import select
@@ -43,6 +43,8 @@ from flashstock.stockbook.pool_transfers import book_taken
 logger = logging.getLogger(__name__)
 
 PAGE: Final = 100
+STEPS_AT_ONCE: Final = 5
+"""Each may use a connection; the ledger's writer needs some, too."""
 BUSY_INTERVAL_S: Final = 0.02
 IDLE_INTERVAL_S: Final = 0.2
 NEVER_CALLED: Final = ("", 0)
@@ -84,6 +86,10 @@ class PoolRelay:
         self._engine = engine
         self._store = store
         self._clock = clock
+        self._slots = asyncio.Semaphore(STEPS_AT_ONCE)
+        self._writes = asyncio.Lock()
+        """The book is written by one at a time: others would only wait for it in the database, each
+        with a connection of its own."""
         self._asked: dict[tuple[str, str], tuple[str, int]] = {}
         """By command and digest: the generation and number of the log that SQL must have reached
         before the journal's silence means anything."""
@@ -102,25 +108,37 @@ class PoolRelay:
 
     async def round(self) -> bool:
         """One step for the oldest command of every pool; True where another round may do more."""
-        progress, after, seen = False, (-1, ""), set()
+        progress, after = False, (-1, "")
+        seen: set[str] = set()
         while True:
             async with reading(self._engine) as connection:
                 heads = await pending_heads(connection, after, PAGE)
-            for command in heads:
-                seen.add(command.id)
-                progress |= await self._try(command)
+            seen.update(command.id for command in heads)
+            progress |= await self._try_all(heads)
             if len(heads) < PAGE:
                 break
             after = (heads[-1].created_at_ms, heads[-1].id)
         self._asked = {key: value for key, value in self._asked.items() if key[0] in seen}
         return progress
 
+    async def _try_all(self, heads: Sequence[PoolCommand]) -> bool:
+        """A step of each, some at once: they are of different pools. True where any moved on."""
+        steps = [asyncio.ensure_future(self._try(command)) for command in heads]
+        try:
+            return any(await asyncio.gather(*steps))
+        finally:
+            # Where one failed for good, none goes on behind the back of the next round.
+            for step in steps:
+                step.cancel()
+            await asyncio.gather(*steps, return_exceptions=True)
+
     async def _try(self, command: PoolCommand) -> bool:
         """A pool that can't be reached keeps no other pool waiting."""
         if command.blocked:
             return False
         try:
-            return await self.step(command)
+            async with self._slots:
+                return await self.step(command)
         except Unavailable as failure:
             logger.debug("command %s of the book waits: %s", command.id, failure)
         except FlashstockError as failure:
@@ -257,7 +275,7 @@ class PoolRelay:
         """Do in the book what the pool's event says, and go on to the next step: once."""
         if trace.refused:
             return await self._block(command, "the ledger refused the pool's event (quarantine)")
-        async with writing(self._engine) as connection:
+        async with self._writes, writing(self._engine) as connection:
             now = await still_at(connection, command)
             if now is None:
                 return True
@@ -297,7 +315,7 @@ class PoolRelay:
 
     async def _applied(self, command: PoolCommand, problem: str = "") -> bool:
         """Note that a command is done; where someone else has, look after what we overwrote."""
-        async with writing(self._engine) as connection:
+        async with self._writes, writing(self._engine) as connection:
             now = await still_at(connection, command)
             changes: Mapping[str, Any] = {"state": PoolCommandState.APPLIED, "problem": problem}
             if now is not None:
@@ -320,7 +338,7 @@ class PoolRelay:
             await self._write(command, problem=problem)
 
     async def _write(self, command: PoolCommand, **changes: Any) -> None:
-        async with writing(self._engine) as connection:
+        async with self._writes, writing(self._engine) as connection:
             now = await still_at(connection, command)
             if now is not None:
                 await change(connection, now, self._clock(), **changes)
