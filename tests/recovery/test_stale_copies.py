@@ -260,3 +260,18 @@ async def test_the_recovery_of_one_shard_opens_no_other(primary, sqlite_url):
             await node.hold(busy, "too late")
         await reopened(node, busy)
         await is_whole(node, held, busy)
+
+
+async def test_one_lost_shard_hides_no_other(primary, sqlite_url):
+    """A process that nobody asks looks at all it has, once its connection was lost."""
+    settings = await settings_for(primary.url, sqlite_url, shard_count=3)
+    async with opened(settings) as node:
+        with raw(primary.url) as client:
+            client.script_flush()
+        with pytest.raises(Recovering):
+            await node.gate.verify()
+        for shard in range(3):
+            await node.gate.opened(shard)
+        generations = [int(str(node.stores.store.generation(shard))) for shard in range(3)]
+        assert generations == [await node.stores.ledger.opened_generation(s) for s in range(3)]
+        assert min(generations) > 2

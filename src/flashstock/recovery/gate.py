@@ -84,12 +84,21 @@ class Gate:
     async def verify(self) -> None:
         """Ask every open shard for a sign of life: a process that nobody asks notices a loss too.
 
+        What became of one shard says nothing of another: all are asked, whatever one answers.
+
         Raises:
-            Unavailable: the server did not answer; its Recovering: a shard is being opened again.
+            Unavailable: some server did not answer; its Recovering: a shard is opened again.
         """
-        for shard in range(self._store.shard_count):
-            if self._store.generation(shard) is not None:
-                await self._store.seq(shard)
+        open_shards = [
+            shard
+            for shard in range(self._store.shard_count)
+            if self._store.generation(shard) is not None
+        ]
+        asked = (self._store.seq(shard) for shard in open_shards)
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        for failure in answers:
+            if isinstance(failure, BaseException):
+                raise failure
 
     def rebuild(self, shard: int, generation: int | None = None) -> None:
         """Rebuild the shard from SQL whatever its log says, then open it.
