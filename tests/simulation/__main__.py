@@ -8,8 +8,11 @@ import logging
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
+from functools import partial
 from multiprocessing import Pool
 
+from tests.simulation.faults import KINDS
 from tests.simulation.world import Result, simulate
 
 
@@ -19,8 +22,8 @@ def _prepare() -> None:
     gc.freeze()
 
 
-def _simulate_and_collect(seed: int) -> Result:
-    result = simulate(seed)
+def _simulate_and_collect(faults: Sequence[str], seed: int) -> Result:
+    result = simulate(seed, faults=faults)
     gc.collect()
     return result
 
@@ -48,12 +51,15 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=1, help="the first of them")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--minutes", type=float, help="stop after so long")
+    parser.add_argument(
+        "--faults", nargs="+", default=(), choices=sorted(KINDS), help="only these, but many"
+    )
     parser.add_argument("--verbose", action="store_true", help="show what the product logs")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO)
     if options.seed is not None:
         level = logging.INFO if options.verbose else logging.ERROR
-        result = simulate(options.seed, log_level=level)
+        result = simulate(options.seed, faults=options.faults, log_level=level)
         _show(result)
         return 1 if result.violations else 0
     return _run(options)
@@ -65,7 +71,8 @@ def _run(options: argparse.Namespace) -> int:
     totals: Counter[str] = Counter()
     kinds: Counter[str] = Counter()
     with Pool(options.jobs, initializer=_prepare) as pool:
-        for result in pool.imap_unordered(_simulate_and_collect, seeds, chunksize=20):
+        simulated = partial(_simulate_and_collect, options.faults)
+        for result in pool.imap_unordered(simulated, seeds, chunksize=20):
             totals["seeds"] += 1
             totals["scripts"] += result.scripts
             totals["acknowledged"] += result.acknowledged

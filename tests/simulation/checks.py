@@ -45,6 +45,28 @@ def _buyers_key(tag: bytes, pool: str) -> bytes:
     return tag + b":buyers:" + limit_scope(pool).encode()
 
 
+def check_position(
+    data: DataSet, keys: Sequence[bytes], tables: Tables, violated: Violated
+) -> None:
+    """What is open under the present generation stands where SQL stands, or goes on from there.
+
+    Else numbers are given out twice, and whoever waits for one of them is acknowledged at once.
+    """
+    meta = data.values.get(keys[0], {})
+    shard = int(keys[0][len(b"{fs:") :].partition(b"}")[0])
+    row = tables.cursors.get(shard)
+    if row is None or meta.get(b"generation") != b"%d" % row.generation:
+        return
+    seq = int(meta[b"seq"])
+    if seq < row.seq:
+        violated(f"shard {shard} is open at seq {seq}, SQL is at {row.seq}")
+    elif seq == row.seq and (log := data.values.get(b"{fs:%02d}:log" % shard)):
+        newest = dict(zip(log[-1].fields[0::2], log[-1].fields[1::2], strict=True))
+        known = tables.journal[shard][-1]
+        if (known.kind.encode(), known.payload.encode()) != (newest[b"kind"], newest[b"payload"]):
+            violated(f"shard {shard}: seq {seq} is {known.payload!r} in SQL and given out again")
+
+
 def check_commit(before: Tables, after: Tables, violated: Violated) -> None:
     """Invariants 2, 5, 8 and 9 for what one transaction did."""
     if len(after.quarantine) > len(before.quarantine):
@@ -61,6 +83,10 @@ def check_commit(before: Tables, after: Tables, violated: Violated) -> None:
                 violated(f"shard {shard}: seq {row.seq} follows {seq} in the journal")
             if not generation <= row.generation <= after.cursors[shard].generation:
                 violated(f"shard {shard}: generation {row.generation} follows {generation}")
+            if row.generation < (opened := before.cursors[shard].opened_generation):
+                violated(
+                    f"shard {shard}: seq {row.seq} is of {row.generation}, {opened} was opened"
+                )
             seq, generation = row.seq + row.event_count - 1, row.generation
         if after.cursors[shard].seq != seq:
             violated(f"shard {shard}: the cursor is at {after.cursors[shard].seq}, not {seq}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any, Final, Protocol
 
@@ -13,6 +13,10 @@ from tests.simulation.redis_server import RedisServer
 from tests.simulation.sql import Database
 
 LATEST_S: Final = 5.0
+FAULTS_MAX: Final = 12
+"""Enough trouble for one world: more of it, and nothing gets done that could be lost."""
+RECOVERY_STEPS: Final = 25
+"""As many questions to the stores, about, as a recovery asks."""
 
 
 class Stage(Protocol):
@@ -36,33 +40,56 @@ class Stage(Protocol):
 
 
 class Faults:
-    """The faults of one world. ``fired`` says which happened, and when."""
+    """The faults of one world. ``fired`` says which happened, and when.
 
-    def __init__(self, stage: Stage) -> None:
+    Args:
+        only: these kinds and many of them, in place of a few of all.
+    """
+
+    def __init__(self, stage: Stage, only: Sequence[str] = ()) -> None:
         self._stage = stage
+        self._only = only
         self._random = stage.random
         self._retired: list[RedisServer] = []
+        self._steps_left = 0
         self.fired: list[str] = []
         self.over = False
 
     def plan(self) -> None:
         """Draw how many, which and when; let them happen by themselves."""
-        for _ in range(self._random.choice((0, 1, 1, 2, 2, 3, 5))):
-            name = self._random.choice(sorted(KINDS))
+        counts = (4, 6, 8) if self._only else (0, 1, 1, 2, 2, 3, 5)
+        for _ in range(self._random.choice(counts)):
+            name = self._random.choice(self._only or sorted(KINDS))
             self._later(self._random.random() * LATEST_S, name)
 
     def _later(self, delay_s: float, name: str) -> None:
         self._stage.loop.naturally(delay_s, self._fire, name)
 
     def _fire(self, name: str) -> None:
-        if self.over:
+        if self.over or len(self.fired) >= FAULTS_MAX:
             return
         self.fired.append(f"{self._stage.loop.time():.3f} {name}")
         KINDS[name](self)
         # Trouble comes in company: whoever repairs it may be next.
-        if self._random.random() < 0.35:
+        if not self._only and self._random.random() < 0.35:
             follower = self._random.choice(FOLLOWERS)
             self._later(self._random.choice((0.02, 0.2, 1.0)) * self._random.random(), follower)
+
+    def recovery_began(self) -> None:
+        """Whoever repairs is hit, too: at any of the steps that takes, not at any time."""
+        if not self.over and self._random.random() < (0.5 if self._only else 0.15):
+            self._steps_left = 1 + int(self._random.random() * RECOVERY_STEPS)
+
+    def step(self) -> None:
+        """Somebody asked a store for something."""
+        if self._steps_left:
+            self._steps_left -= 1
+            if not self._steps_left:
+                self._later(0.0, self._random.choice(self._only or FOLLOWERS))
+
+    def took_nothing(self) -> bool:
+        """Did Redis keep all that its scripts ever wrote?"""
+        return not any(fault.split()[1] in TAKES_DATA for fault in self.fired)
 
     def heal(self) -> None:
         """Everything is up again, and nothing more happens."""
@@ -151,6 +178,26 @@ class Faults:
         self._switch(old, new)
         if self._random.random() < 0.4:
             self._later(0.2 + 3 * self._random.random(), "old_primary_returns")
+
+    def demoted_and_back(self) -> None:
+        """A replica that lags is primary for a while; the one before becomes its copy, and then
+        primary once more, with all that is no data: its scripts, the markers included."""
+        old = self._primary
+        if not old.up:
+            return
+        new = self._stage.new_server()
+        new.data = old.data.replayed(self._cut())
+        self.connections_reset()
+        self._stage.network.primary = new
+        delay_s = 0.3 + 2 * self._random.random()
+        self._stage.loop.naturally(delay_s, self._back, old, new)
+
+    def _back(self, old: RedisServer, new: RedisServer) -> None:
+        if self.over or not old.up or not new.up or self._primary is not new:
+            return
+        new.stop()
+        old.data = new.data.replayed(len(new.data.history))
+        self._stage.network.primary = old
 
     def old_primary_returns(self) -> None:
         """A server that was replaced is primary once more, with what it had."""
@@ -243,6 +290,7 @@ KINDS: Final[dict[str, Callable[[Faults], None]]] = {
         Faults.redis_full,
         Faults.redis_demoted,
         Faults.replica_promoted,
+        Faults.demoted_and_back,
         Faults.old_primary_returns,
         Faults.redis_clock_jumps,
         Faults.process_clock_jumps,
@@ -256,6 +304,17 @@ KINDS: Final[dict[str, Callable[[Faults], None]]] = {
         Faults.rebuild_on_demand,
     )
 }
+TAKES_DATA: Final = frozenset(
+    {
+        "redis_lost_its_tail",
+        "redis_lost_everything",
+        "redis_flushed",
+        "replica_promoted",
+        "demoted_and_back",
+        "old_primary_returns",
+        "rebuild_on_demand",
+    }
+)
 FOLLOWERS: Final = (
     "api_killed",
     "writer_killed",

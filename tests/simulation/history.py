@@ -167,9 +167,15 @@ class History:
         if pool not in self._tables().pools:
             self._violated(f"pool {pool} is acknowledged and not in SQL")
 
-    def check_at_the_end(self) -> None:
-        """Everything that was ever promised is still true."""
+    def check_at_the_end(self, *, redis_lost_nothing: bool) -> None:
+        """Everything that was ever promised is still true.
+
+        Args:
+            redis_lost_nothing: then ``fast`` holds are promised, too.
+        """
         tables: Any = self._tables()
+        for reservation_id in sorted(self.fast_holds if redis_lost_nothing else ()):
+            self._row(reservation_id, "a fast hold")
         for pool in sorted(self.pools - tables.pools.keys()):
             self._violated(f"pool {pool} was acknowledged and is not in SQL")
         for reservation_id in sorted(self.holds):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import blake2b
@@ -53,7 +54,15 @@ class Result:
 class World:
     """Two stores, two API processes, a writer, a crowd, and bad luck."""
 
-    def __init__(self, seed: int, parts: Parts, *, violations_max: int) -> None:
+    def __init__(
+        self,
+        seed: int,
+        parts: Parts,
+        *,
+        violations_max: int,
+        faults: Sequence[str] = (),
+        shard_count: int | None = None,
+    ) -> None:
         self.random = Random(seed)
         self._violations_max = violations_max
         self.parts = parts
@@ -61,7 +70,8 @@ class World:
         self.result = Result(seed)
         self._hash = blake2b(digest_size=8)
         self.server_clock_offset_ms = 0
-        self.shard_count = self.random.choice((1, 1, 1, 2))
+        drawn = self.random.choice((1, 1, 1, 2))
+        self.shard_count = shard_count or drawn
         self.retention_ms = DAY_MS
         self.network = RedisNetwork(self.loop, self.random, weather.drawn(self.random), self._trace)
         self.network.primary = self.new_server()
@@ -72,7 +82,7 @@ class World:
         self._names = 0
         self.apis: list[ApiProcess] = []
         self.writers: list[WriterProcess] = []
-        self.faults = Faults(self)
+        self.faults = Faults(self, faults)
 
     def violated(self, what: str) -> None:
         """A promise is broken."""
@@ -82,6 +92,7 @@ class World:
             self.loop.stop()
 
     def _trace(self, *happened: Any) -> None:
+        self.faults.step()
         self._hash.update(f"{self.loop.time():.6f} {happened!r}\n".encode())
 
     def clock_ms(self, process: Process) -> int:
@@ -96,9 +107,13 @@ class World:
     def _script_ran(self, data: DataSet, keys: Any) -> None:
         self.result.scripts += 1
         checks.check_script(data, keys, self.violated)
+        checks.check_position(data, keys, self.database.tables, self.violated)
 
     def _committed(self, before: Tables, after: Tables) -> None:
         checks.check_commit(before, after, self.violated)
+        for shard, row in before.cursors.items():
+            if row.seq > 0 and after.cursors[shard].generation > row.generation:
+                self.faults.recovery_began()
 
     def crashed(self, process: Process, failure: BaseException) -> None:
         self.violated(f"{process.name} crashed: {failure!r}")
@@ -223,7 +238,7 @@ class World:
         tables = self.database.tables
         server = self.network.primary
         assert server is not None
-        self.history.check_at_the_end()
+        self.history.check_at_the_end(redis_lost_nothing=self.faults.took_nothing())
         checks.check_journal(tables, self.violated)
         checks.check_stores_agree(tables, server.data, self.shard_count, self.violated)
         part = self.apis[0]
@@ -261,12 +276,15 @@ def simulate(
     seed: int,
     parts: Parts | None = None,
     *,
+    faults: Sequence[str] = (),
+    shard_count: int | None = None,
     violations_max: int = VIOLATIONS_MAX,
     log_level: int = logging.ERROR,
 ) -> Result:
     """Run one world. The same seed does the same, to the letter.
 
     Args:
+        faults, shard_count: which kinds happen, and to how many shards, where that is not drawn.
         violations_max: enough is enough.
         log_level: what is shown of the product's log; it costs more time than the world does.
     """
@@ -279,7 +297,13 @@ def simulate(
     collecting = gc.isenabled()
     gc.disable()
     try:
-        world = World(seed, parts or Parts(), violations_max=violations_max)
+        world = World(
+            seed,
+            parts or Parts(),
+            violations_max=violations_max,
+            faults=faults,
+            shard_count=shard_count,
+        )
         result = world.run()
         result.violations += [f"logged: {line}" for line in handler.seen]
         return result
