@@ -20,7 +20,7 @@ from flashstock.service.reservations import Answer
 from tests.simulation.history import History
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.processes import CALLER, ApiProcess, Granted, signed
-from tests.simulation.redis_client import RedisNetwork
+from tests.simulation.sql import Database
 
 PATIENCE_S: Final = 4.0
 TRIES_MAX: Final = 6
@@ -37,7 +37,7 @@ class Town(Protocol):
     random: Random
     history: History
     apis: list[ApiProcess]
-    network: RedisNetwork
+    database: Database
 
 
 def draw_pools(random: Random) -> dict[str, tuple[PoolRules, int]]:
@@ -149,11 +149,12 @@ class Customer(Caller):
 
         async def verb(api: ApiProcess) -> Granted:
             granted_before = reservation_id in self._history.holds
+            generation = api.store.generation(api.store.shard_of(pool))
             try:
                 packed = self._attests.packed()
                 return await api.reserve(key, pool, self._name, quantity, packed)
             except errors.FlashstockError as refusal:
-                if granted_before and not self._may_be_news(api, refusal):
+                if granted_before and not self._may_be_news(api, pool, generation, refusal):
                     self._history.refused_again(reservation_id, refusal)
                 raise
 
@@ -174,13 +175,21 @@ class Customer(Caller):
         if record.state is ReservationState.HELD and endless != (rules.deduct is DeductMode.ORDER):
             self._history.against_a_rule(record, "deduct")
 
-    def _may_be_news(self, api: ApiProcess, refusal: errors.FlashstockError) -> bool:
+    def _may_be_news(
+        self,
+        api: ApiProcess,
+        pool: str,
+        generation: str | None,
+        refusal: errors.FlashstockError,
+    ) -> bool:
         """Refusals wait for nobody, so a process can be behind with one.
 
         It may say "sold out" from memory for a moment after another process granted; and while
-        it is cut off with an old primary, it refuses what that one does not know.
+        it is cut off from the data set of the present generation, it refuses what that one knows.
         """
-        cut_off = api.process.name in self._town.network.routes
+        shard = api.store.shard_of(pool)
+        present = str(self._town.database.tables.cursors[shard].generation)
+        cut_off = not generation == api.store.generation(shard) == present
         return cut_off or (isinstance(refusal, errors.SoldOut) and len(self._town.apis) > 1)
 
     async def cart(self, key: str) -> list[Granted]:
