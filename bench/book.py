@@ -27,6 +27,9 @@ from bench.driver import percentile
 from bench.stores import postgres
 from flashstock.api.stock_services import BookServices
 from flashstock.bootstrap_stock import build_book
+from flashstock.channels.publication import Publication
+from flashstock.channels.registry import Channel, Channels
+from flashstock.channels.shares import ChannelMode
 from flashstock.ledger.engine import create_engine
 from flashstock.ledger.migrate import upgrade
 from flashstock.model.stock import MovementKind, Posting, StockState, balance_deltas
@@ -38,6 +41,7 @@ from flashstock.stockbook.tables import BALANCE_COLUMNS
 
 LOCATIONS: Final = ("berlin", "hamburg", "lyon", "madrid", "oslo")
 NOW_MS: Final = 1_795_311_438_974
+HALF_WAY_PAGES: Final = 50
 S, K = StockState, MovementKind
 TRADE: Final = (
     (K.RECEIVE, S.SUPPLIER, S.AVAILABLE, 100),
@@ -204,12 +208,30 @@ def measured(services: BookServices, book: Book, times: int) -> list[Timed]:
     ]
 
 
+async def published(engine: AsyncEngine, times: int) -> list[Timed]:
+    """A shop that is told everything, and one that is told what is new."""
+    shop = "shop"
+    await Channels(engine, lambda: NOW_MS).put(Channel(shop, shop, ChannelMode.SHARED))
+    publication = Publication(engine)
+    page = await publication.page(shop, "", 1_000)
+    middle, pages = page.cursor, 1
+    while page.more:
+        page, pages = await publication.page(shop, page.cursor, 1_000), pages + 1
+        middle = page.cursor if pages == HALF_WAY_PAGES else middle
+    return [
+        Timed("publication, first 100", lambda: publication.page(shop, "", 100), times),
+        Timed("publication, 100 further on", lambda: publication.page(shop, middle, 100), times),
+        Timed("publication, nothing new", lambda: publication.page(shop, page.cursor, 100), times),
+    ]
+
+
 async def time_all(engine: AsyncEngine, book: Book, times: int) -> dict[str, dict[str, float]]:
     """Milliseconds, by what was timed."""
     flights = PoolFlights(engine, lambda _: 0, lambda: NOW_MS)
     services = build_book(engine, lambda: NOW_MS, flights)
     taken = {}
-    for one in measured(services, book, times):
+    *reading, deep = measured(services, book, times)
+    for one in (*reading, *await published(engine, times), deep):
         await one.call()
         spent = []
         for _ in range(one.times):
