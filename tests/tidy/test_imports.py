@@ -38,6 +38,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     ),
     frozenset({"service"}),
     frozenset({"api"}),
+    frozenset({"console", "storefront"}),
     frozenset({"bootstrap_stock"}),
     frozenset({"bootstrap"}),
     frozenset({"supervisor"}),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from flashstock.api.envelope import Envelope
 from flashstock.api.handlers import add_exception_handlers
 from flashstock.api.hot import HotRoutes
 from flashstock.api.openapi import TITLE, build_document
+from flashstock.api.pages import BesidePages, Pages
 from flashstock.api.routes import (
     campaign_stock,
     campaigns,
@@ -102,8 +103,8 @@ class DescribedAPI(FastAPI):
         return sorted(methods | {"HEAD"} if "GET" in methods else methods)
 
 
-def build_api(services: Services) -> DescribedAPI:
-    """The FastAPI part. Its lifespan starts and stops the services."""
+def build_api(services: Services, pages: Sequence[Pages] = ()) -> DescribedAPI:
+    """The FastAPI part. Its lifespan starts and stops the services, and the pages beside them."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:  # noqa: ARG001 (FastAPI's signature)
@@ -112,6 +113,8 @@ def build_api(services: Services) -> DescribedAPI:
             services.proof_watch.follow(services.reconciliation.last_round)
             yield
         finally:
+            for one in pages:
+                await one.stop()
             await services.proof_watch.stop()
             await services.stock_watch.stop()
             await services.stop()
@@ -136,13 +139,25 @@ class Application:
 
     A server may hand the lean requests to ``turnstile`` instead of calling the application; the
     answers are the same.
+
+    Args:
+        pages: what is served to people, each below a path of its own.
     """
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, pages: Sequence[Pages] = ()) -> None:
         hot = HotRoutes(services)
         self.turnstile = hot.turnstile
         self._hot_handler = hot.handler
-        self._everything_else = Envelope(build_api(services), services.counters)
+        self._pages = pages
+        served = BesidePages(build_api(services, pages), pages)
+        self._everything_else = Envelope(served, services.counters)
+
+    def drain(self) -> None:
+        """End every answer that would go on for ever; a server calls this before it waits for
+        those under way.
+        """
+        for one in self._pages:
+            one.drain()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request, or the lifespan."""

@@ -95,6 +95,12 @@ class _Server(uvicorn.Server):
         await super().startup(sockets=sockets)
         settle_memory()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # A page that is watched live is an answer without an end: nobody must wait for it.
+        if (drain := getattr(self.config.app, "drain", None)) is not None:
+            drain()
+        await super().shutdown(sockets=sockets)
+
 
 def run_uvicorn(app: Any, listener: socket.socket) -> None:
     """Serve on a listening socket with uvicorn until SIGTERM; the benchmarks start theirs so too.
