@@ -14,6 +14,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from flashstock.errors import ConfigurationError
+from flashstock.ledger import sqlite_connection
 from flashstock.ledger.failures import LedgerUnavailable, trouble_as_unavailable
 
 CONNECT_TIMEOUT_MS: Final = 1_000
@@ -277,7 +278,11 @@ def _sqlite_engine(address: URL) -> AsyncEngine:
         max_overflow=CONNECTIONS_MAX - CONNECTIONS,
         pool_timeout=SQLITE_BUSY_TIMEOUT_MS / 1000,
         # Without an isolation level the driver leaves BEGIN to us.
-        connect_args={"timeout": SQLITE_BUSY_TIMEOUT_MS / 1000, "isolation_level": None},
+        connect_args={
+            "timeout": SQLITE_BUSY_TIMEOUT_MS / 1000,
+            "isolation_level": None,
+            "async_creator_fn": sqlite_connection.connect,
+        },
     )
 
     @event.listens_for(engine.sync_engine, "connect")

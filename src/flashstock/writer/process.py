@@ -54,7 +54,7 @@ class WriterProcess:
             loop.add_signal_handler(number, stopping.set)
         opening = asyncio.create_task(self._gate.open_all())
         if not await _first(opening, stopping):
-            opening.cancel()
+            await self._gate.stop()
             return
         await self._check_promises()
         beside = [asyncio.create_task(run()) for run in (self._pauser.run, *self._beside)]
@@ -68,8 +68,7 @@ class WriterProcess:
         for writer in self._writers:
             writer.stop()
         await asyncio.gather(*writing)
-        for task in beside:
-            task.cancel()
+        await _ended(beside)
         await self._gate.stop()
         logger.info("the log is applied; ending")
 
@@ -98,6 +97,13 @@ async def _check_eviction(name: str, server: Redis) -> None:
         raise ConfigurationError(
             f"maxmemory-policy of {name} is {found}: it would evict reservations; set noeviction"
         )
+
+
+async def _ended(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Cut tasks off and wait for them: what they use is about to be closed."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _first(work: asyncio.Future[Any], stop: asyncio.Event) -> bool:
