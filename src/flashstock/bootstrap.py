@@ -168,7 +168,7 @@ def build_services(settings: Settings, loaded: Secrets) -> Services:
         backlog_events_max=settings.backlog_events_max,
         sold_out_stale_ms=settings.sold_out_stale_ms,
         clock=time.monotonic,
-        observe=counters.decided,
+        observer=counters,
     )
     reservations = ReservationService(
         stores.store, applied, stores.queries, loaded.order, loaded.signer

@@ -14,6 +14,7 @@ from flashstock.notices.courier import KEPT_MS, LEASE_MS, Courier
 from flashstock.notices.outbox import announce
 from flashstock.notices.schedule import DELAY_MS_MAX, ORDERED_TRIES, TRIES_MAX
 from flashstock.notices.sender import HttpSender, Outcome
+from flashstock.notices.webhooks import Backlog
 from tests.notices.receiver import answering, hang, hang_up
 
 
@@ -179,6 +180,18 @@ async def test_tries_are_bounded_and_the_others_do_not_wait_for_ever(
     assert await webhooks.deliveries(first.id, 10, webhook="wh_other") == []
 
 
+async def test_the_backlog_is_what_waits_and_who_is_told_nothing(webhooks, courier, tell, clock):
+    assert await webhooks.backlog() == Backlog(0, 0, None)
+    await webhooks.create("http://127.0.0.1:9/hooks", ["order.*"])
+    written_at_ms = clock.now_ms
+    await tell(1, 2)
+    clock.now_ms += 5_000
+    await tell(3)
+    assert await webhooks.backlog() == Backlog(0, 3, written_at_ms)
+    await courier.round()
+    assert await webhooks.backlog() == Backlog(0, 3, written_at_ms), "nobody took it"
+
+
 async def test_who_says_it_is_gone_is_told_nothing_until_enabled(webhooks, receiver, courier, tell):
     webhook, _ = await webhooks.create(receiver.url, ["*"])
     receiver.behaviours = [answering(410)]
@@ -186,6 +199,7 @@ async def test_who_says_it_is_gone_is_told_nothing_until_enabled(webhooks, recei
     await drain(courier)
     assert numbers(receiver) == [1]
     assert not (await webhooks.get(webhook.id)).enabled
+    assert await webhooks.backlog() == Backlog(1, 0, None)
     dead = await webhooks.deliveries(0, 10)
     assert {each.state for each in dead} == {"dead"}
     for refused in (webhooks.retry(dead[1].id), webhooks.test(webhook.id, "ops")):

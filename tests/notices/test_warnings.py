@@ -9,6 +9,8 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from flashstock.ledger.engine import reading, writing
+from flashstock.ledger.queries import Queries
+from flashstock.ledger.stored import OpenMatters
 from flashstock.ledger.tables import pools, quarantine, refunds
 from flashstock.notices import warnings as module
 from flashstock.notices.tables import webhook_events
@@ -184,7 +186,7 @@ async def test_pools_that_are_nearly_sold_out(watcher, write, raised):
     assert await raised() == []
 
 
-async def test_refunds_that_are_due_too_long(watcher, write, raised, clock):
+async def test_refunds_that_are_due_too_long(watcher, write, raised, clock, engine):
     row = {"shard": 0, "pool": "p", "buyer": "b", "quantity": 1, "recorded_at_ms": NOW_MS}
     names = ("one", "two")
     await write(
@@ -200,9 +202,13 @@ async def test_refunds_that_are_due_too_long(watcher, write, raised, clock):
     await write(update(refunds).where(refunds.c.id == 1).values(settled_at_ms=clock.now_ms))
     await watcher.round()
     assert await raised() == ["2"]
+    matters = await Queries(engine).open_matters()
+    assert (matters.refunds_due, matters.oldest_refund_at_ms) == (1, row["recorded_at_ms"])
+    await write(update(refunds).values(settled_at_ms=clock.now_ms))
+    assert await Queries(engine).open_matters() == OpenMatters(0, 0, None)
 
 
-async def test_a_quarantine_that_is_not_empty(watcher, write, raised):
+async def test_a_quarantine_that_is_not_empty(watcher, write, raised, engine):
     row = {
         "shard": 0,
         "generation": 1,
@@ -216,9 +222,14 @@ async def test_a_quarantine_that_is_not_empty(watcher, write, raised):
     await write(insert(quarantine), [{**row, "seq": 1}, {**row, "seq": 2}])
     await watcher.round()
     assert await raised(WarningKind.QUARANTINE_NOT_EMPTY) == ["ledger"]
+    assert (await Queries(engine).open_matters()).quarantined_events == 2
+    counts = await Warnings(engine).open_by_kind()
+    assert counts == {kind.value: int(kind == "quarantine_not_empty") for kind in WarningKind}
     await write(update(quarantine).values(resolved_at_ms=NOW_MS))
     await watcher.round()
     assert await raised() == []
+    assert (await Queries(engine).open_matters()).quarantined_events == 0
+    assert set((await Warnings(engine).open_by_kind()).values()) == {0}
 
 
 async def test_what_can_not_be_looked_at_is_not_called_well(watcher, write, raised, monkeypatch):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Final
 
 from flashstock.hotpath.scripts import Verdict
 
 BATCH_SIZE_BOUNDS: Final = (1, 2, 4, 8, 16, 32, 64, 128)
 SCRIPT_SECONDS_BOUNDS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+COMMIT_SECONDS_BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.5)
+"""The last one is about where who waits is answered 503 (``FLASHSTOCK_APPLIED_TIMEOUT_MS``)."""
 
 POOLS_COUNTED_MAX: Final = 10_000
 """Pools and reasons that are counted between two flushes; what is not there has no pool at all."""
@@ -45,9 +48,19 @@ class Buckets:
 
 
 class HotCounters:
-    """What one API process has done since it started. Used by one event loop only."""
+    """What one API process has done since it started. Used by one event loop only.
 
-    __slots__ = ("_refusals", "answers", "batch_sizes", "script_seconds", "verdicts")
+    It observes the lanes (``hotpath.lanes.Observer``).
+    """
+
+    __slots__ = (
+        "_refusals",
+        "answers",
+        "batch_sizes",
+        "commit_seconds",
+        "script_seconds",
+        "verdicts",
+    )
 
     def __init__(self) -> None:
         self.answers: Counter[tuple[str, str, int, str]] = Counter()
@@ -57,15 +70,20 @@ class HotCounters:
         self._refusals: dict[tuple[str, int], int] = {}
         self.batch_sizes = Buckets(BATCH_SIZE_BOUNDS)
         self.script_seconds = Buckets(SCRIPT_SECONDS_BOUNDS)
+        self.commit_seconds = Buckets(COMMIT_SECONDS_BOUNDS)
 
     def answered(self, method: str, route: str, status: int, code: str = "") -> None:
         """One request was answered."""
         self.answers[method, route, status, code] += 1
 
-    def decided(self, size: int, seconds: float) -> None:
-        """One call of the reserve script decided ``size`` requests in ``seconds``."""
-        self.batch_sizes.observe(size)
+    def decided(self, pool: str, batch: Sequence[object], seconds: float) -> None:  # noqa: ARG002
+        """One call of the reserve script decided these requests."""
+        self.batch_sizes.observe(len(batch))
         self.script_seconds.observe(seconds)
+
+    def committed(self, pool: str, seconds: float) -> None:  # noqa: ARG002
+        """What a batch granted was committed so long after it had been decided."""
+        self.commit_seconds.observe(seconds)
 
     def refused(self, pool: str, verdict: int) -> None:
         """One reservation was refused; at most ``POOLS_COUNTED_MAX`` pools and reasons are told."""

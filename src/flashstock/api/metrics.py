@@ -8,9 +8,8 @@ What the stores say is the same whoever answers, and carries no such label.
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import os
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -28,42 +27,21 @@ from prometheus_client.registry import Collector
 
 from flashstock import __version__
 from flashstock.api.counters import Buckets, HotCounters
+from flashstock.api.metrics_stores import POOLS_SHOWN_MAX, StoreView, look_at_stores
 from flashstock.api.proof_watch import Proof
 from flashstock.api.services import Services
-from flashstock.api.shards import ShardStatus, shard_statuses
-from flashstock.errors import Unavailable
+from flashstock.api.shards import ShardStatus
+from flashstock.hotpath.memory import ServerMemory
 from flashstock.hotpath.scripts import Verdict
-from flashstock.ledger.stored import StoredPool
+from flashstock.ledger.stored import OpenMatters, StoredPool
+from flashstock.notices.webhooks import Backlog
 
-POOLS_SHOWN_MAX: Final = 1_000
-"""One series for each state of each pool: beyond this many pools, the rest is left out."""
-STORE_TIMEOUT_SECONDS: Final = 1.0
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
-
-_log = logging.getLogger("flashstock.api.metrics")
-
-
-@dataclass(slots=True)
-class StoreView:
-    """What the stores answered; ``None`` where they did not, in time."""
-
-    pools: Sequence[StoredPool] | None = None
-    shards: list[ShardStatus] | None = None
-    flights: tuple[int, int] | None = None
-    """Commands between the book and the pools, and the age of the oldest in ms."""
 
 
 async def render_metrics(services: Services) -> bytes:
     """The text format of Prometheus. Always answers: what is away is left out, and said so."""
-    view = StoreView()
-    try:
-        async with asyncio.timeout(STORE_TIMEOUT_SECONDS):
-            view.pools = await services.queries.pools("", POOLS_SHOWN_MAX)
-            view.shards = await shard_statuses(services.store, services.queries)
-            if services.stock is not None:
-                view.flights = await services.stock.campaigns.flights.counts()
-    except (Unavailable, TimeoutError) as problem:
-        _log.info("metrics without what the stores say: %s", problem)
+    view = await look_at_stores(services)
     services.proof_watch.wanted()
     if services.stock is not None:
         services.stock_watch.wanted()
@@ -89,7 +67,16 @@ class _Snapshot(Collector):
         yield from _pools(self.view.pools)
         yield from _proof(self.services.proof_watch.last)
         yield from _stock_proof(self.services.stock_watch.last)
+        yield from _matters(self.view.matters)
+        yield from _memory(self.view.memory)
         yield from _flights(self.view.flights)
+        yield from _webhooks(self.view.backlog)
+        yield _gauge(
+            "flashstock_warnings_open",
+            "Warnings that are raised and not cleared, by kind",
+            [((kind,), float(count)) for kind, count in (self.view.warnings or {}).items()],
+            "kind",
+        )
 
     def _waiting(self) -> Iterator[Metric]:
         waiting = GaugeMetricFamily(
@@ -99,6 +86,13 @@ class _Snapshot(Collector):
         )
         waiting.add_metric([self.worker], self.services.applied.waiting())
         yield waiting
+        in_lanes = GaugeMetricFamily(
+            "flashstock_lane_waiting_requests",
+            "Requests that wait for the next call of the reserve script",
+            labels=["worker"],
+        )
+        in_lanes.add_metric([self.worker], self.services.lanes.waiting)
+        yield in_lanes
         remembered = CounterMetricFamily(
             "flashstock_sold_out_from_memory",
             "Refusals that asked no store",
@@ -144,6 +138,12 @@ def _counted(counters: HotCounters, worker: str) -> Iterator[Metric]:
         "flashstock_reserve_script_seconds",
         "Time from sending the reserve script's call to its answer",
         counters.script_seconds,
+        worker,
+    )
+    yield _histogram(
+        "flashstock_commit_wait_seconds",
+        "Time from a batch's decision until SQL had committed what it granted",
+        counters.commit_seconds,
         worker,
     )
 
@@ -219,6 +219,65 @@ def _proof(proof: Proof | None) -> Iterator[Metric]:
         "When the last reconciliation was finished",
         [((), proof.finished_at_s)] if proof else [],
     )
+
+
+def _matters(matters: OpenMatters | None) -> Iterator[Metric]:
+    """What waits for a person."""
+    yield _gauge(
+        "flashstock_quarantined_events",
+        "Events that contradicted SQL and are not resolved; their pools are paused",
+        [((), float(matters.quarantined_events))] if matters else [],
+    )
+    yield _gauge(
+        "flashstock_refunds_due",
+        "Payments that are due back and not settled",
+        [((), float(matters.refunds_due))] if matters else [],
+    )
+    oldest_ms = matters.oldest_refund_at_ms if matters else None
+    yield _gauge(
+        "flashstock_refund_oldest_seconds",
+        "The age of the oldest payment that is due back; 0 where none is",
+        [((), _age_seconds(oldest_ms))] if matters else [],
+    )
+
+
+def _memory(servers: Sequence[ServerMemory] | None) -> Iterator[Metric]:
+    known = servers or ()
+    yield _gauge(
+        "flashstock_redis_memory_used_bytes",
+        "Memory that Valkey or Redis uses; by the first shard of each server",
+        [((str(one.shard),), float(one.used_bytes)) for one in known],
+        "shard",
+    )
+    yield _gauge(
+        "flashstock_redis_memory_limit_bytes",
+        "Memory that it may use (maxmemory); left out where there is no limit",
+        [((str(one.shard),), float(one.limit_bytes)) for one in known if one.limit_bytes],
+        "shard",
+    )
+
+
+def _webhooks(backlog: Backlog | None) -> Iterator[Metric]:
+    """What has not reached those who asked for it."""
+    yield _gauge(
+        "flashstock_webhook_endpoints_disabled",
+        "Webhook endpoints that are told nothing, because they answered 410 Gone or were disabled",
+        [((), float(backlog.disabled_endpoints))] if backlog else [],
+    )
+    yield _gauge(
+        "flashstock_webhook_deliveries_pending",
+        "Webhooks that wait for their first or next try",
+        [((), float(backlog.pending))] if backlog else [],
+    )
+    yield _gauge(
+        "flashstock_webhook_delivery_oldest_seconds",
+        "The age of the oldest webhook that waits; 0 where none does",
+        [((), _age_seconds(backlog.oldest_pending_at_ms))] if backlog else [],
+    )
+
+
+def _age_seconds(since_ms: int | None) -> float:
+    return max(0.0, time.time() - since_ms / 1_000) if since_ms is not None else 0.0
 
 
 def _flights(flights: tuple[int, int] | None) -> Iterator[Metric]:

@@ -8,7 +8,7 @@ loop, so batching adds no latency at low load.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from flashstock.errors import FlashstockError, Overloaded
@@ -48,8 +48,24 @@ class ReserveStore(Protocol):
     ) -> tuple[int, frozenset[bytes]] | None: ...
 
 
-Observer = Callable[[int, float], None]
-"""Told of every script call: how many requests it decided, and in how many seconds."""
+class Observer(Protocol):
+    """Told of what takes time, once for each batch. Plain calls; none may raise."""
+
+    def decided(self, pool: str, batch: Sequence[Asking], seconds: float) -> None:
+        """One call of the reserve script decided these requests in so many seconds."""
+
+    def committed(self, pool: str, seconds: float) -> None:
+        """What one batch granted was committed so many seconds after it had been decided."""
+
+
+class Unobserved:
+    """Nobody looks."""
+
+    def decided(self, pool: str, batch: Sequence[Asking], seconds: float) -> None:
+        pass
+
+    def committed(self, pool: str, seconds: float) -> None:
+        pass
 
 
 class Lane:
@@ -64,7 +80,7 @@ class Lane:
         "_known",
         "_known_at",
         "_last_seq",
-        "_observe",
+        "_observer",
         "_pending",
         "_pending_max",
         "_pool",
@@ -87,7 +103,7 @@ class Lane:
         backlog_events_max: int,
         sold_out_stale_ms: int,
         clock: Callable[[], float],
-        observe: Observer,
+        observer: Observer,
     ) -> None:
         self._pool = pool
         self._shard = store.shard_of(pool)
@@ -99,7 +115,7 @@ class Lane:
         self._last_seq = 0
         self._stale_s = sold_out_stale_ms / 1000
         self._clock = clock
-        self._observe = observe
+        self._observer = observer
         self._pending: list[Asking] = []
         self._flushing: asyncio.Task[None] | None = None
         self._sold_out: BatchReply | None = None
@@ -112,6 +128,11 @@ class Lane:
     def idle(self) -> bool:
         """Nothing waits and nothing is in flight."""
         return self._flushing is None
+
+    @property
+    def waiting(self) -> int:
+        """Requests that no call has taken yet."""
+        return len(self._pending)
 
     def sold_out(self, digest: str) -> BatchReply | None:
         """The last batch's reply, if it still says "nothing left" to this request.
@@ -194,7 +215,7 @@ class Lane:
             for asking in batch:
                 asking.failed(failure)
             return None
-        self._observe(len(batch), self._clock() - asked_at)
+        self._observer.decided(self._pool, batch, self._clock() - asked_at)
         self.batches += 1
         self._last_seq = reply.seq
         # What was remembered knows nothing of what this batch was granted.
@@ -216,8 +237,10 @@ class Lane:
             task.add_done_callback(_BACKGROUND.discard)
 
     async def _await_commit(self, durable: list[Outcome], reply: BatchReply) -> None:
+        decided_at = self._clock()
         try:
             await self._applied.wait(self._shard, reply.generation, reply.seq)
+            self._observer.committed(self._pool, self._clock() - decided_at)
             if self._applied.has_refusals(self._shard):
                 durable = await without_refused(
                     self._applied, self._shard, self._pool, durable, reply
@@ -279,6 +302,7 @@ class Lanes:
         pending_max: requests that may wait in one lane; beyond it ``Overloaded``.
         backlog_events_max: events that may wait for the writer; beyond it ``Overloaded``.
         sold_out_stale_ms: how long "nothing left" may be repeated without asking.
+        observer: told how long batches take.
         lanes_max: lanes kept; idle ones make room.
     """
 
@@ -292,7 +316,7 @@ class Lanes:
         backlog_events_max: int,
         sold_out_stale_ms: int,
         clock: Callable[[], float],
-        observe: Observer = lambda size, seconds: None,  # noqa: ARG005 (nobody looks)
+        observer: Observer | None = None,
         lanes_max: int = 20_000,
     ) -> None:
         self._new_lane: Callable[[str], Lane] = lambda pool: Lane(
@@ -304,12 +328,17 @@ class Lanes:
             backlog_events_max=backlog_events_max,
             sold_out_stale_ms=sold_out_stale_ms,
             clock=clock,
-            observe=observe,
+            observer=observer or Unobserved(),
         )
         self.sold_out_from_memory = 0
         """Refusals that asked nobody."""
         self._lanes: dict[str, Lane] = {}
         self._lanes_max = lanes_max
+
+    @property
+    def waiting(self) -> int:
+        """Requests in all lanes that no call has taken yet."""
+        return sum(lane.waiting for lane in self._lanes.values())
 
     def lane(self, pool: str) -> Lane:
         """The lane of a pool, made on first use.

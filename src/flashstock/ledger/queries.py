@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from sqlalchemy import not_, select, update
+from sqlalchemy import func, not_, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from flashstock.ledger.engine import insert_if_absent, writing
@@ -20,15 +20,18 @@ from flashstock.ledger.reservation_queries import ReservationQueries
 from flashstock.ledger.stored import (
     ApiKey,
     CursorStatus,
+    OpenMatters,
     StoredRefund,
 )
 from flashstock.ledger.tables import (
     api_keys,
     cursors,
+    quarantine,
     refunds,
     reservations,
     settings,
 )
+from flashstock.ledger.watch_queries import WatchQueries
 from flashstock.model.records import ReservationRecord
 
 
@@ -36,7 +39,9 @@ def wall_clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-class Queries(PoolQueries, ReservationQueries, JournalQueries, QuarantineQueries):
+class Queries(
+    PoolQueries, ReservationQueries, JournalQueries, QuarantineQueries, WatchQueries
+):
     """The reading side of SQL.
 
     Args:
@@ -98,6 +103,20 @@ class Queries(PoolQueries, ReservationQueries, JournalQueries, QuarantineQueries
         }
         async with writing(self._engine) as connection:
             await connection.execute(insert_if_absent(self._engine, refunds).values(row))
+
+    async def open_matters(self) -> OpenMatters:
+        """How much waits for a person, and since when."""
+        open_refunds = refunds.c.settled_at_ms.is_(None)
+        counts = select(
+            select(func.count())
+            .select_from(quarantine)
+            .where(quarantine.c.resolved_at_ms.is_(None))
+            .scalar_subquery(),
+            select(func.count()).select_from(refunds).where(open_refunds).scalar_subquery(),
+            select(func.min(refunds.c.recorded_at_ms)).where(open_refunds).scalar_subquery(),
+        )
+        ((quarantined, due, oldest_ms),) = await self._all(counts)
+        return OpenMatters(quarantined, due, oldest_ms)
 
     async def setting(self, name: str) -> str | None:
         row = await self._first(select(settings.c.value).where(settings.c.name == name))

@@ -178,3 +178,13 @@ class ApiKey:
     key_hash: str
     created_at_ms: int
     revoked_at_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenMatters:
+    """What waits for a person."""
+
+    quarantined_events: int
+    refunds_due: int
+    oldest_refund_at_ms: int | None
+    """When the oldest of them was recorded; ``None`` where none is due."""

@@ -79,6 +79,17 @@ class Warnings:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
+    async def open_by_kind(self) -> dict[str, int]:
+        """How many of each kind are raised and not cleared; every kind is there."""
+        counts = (
+            select(warnings.c.kind, func.count().label("raised"))
+            .where(warnings.c.cleared_at_ms.is_(None))
+            .group_by(warnings.c.kind)
+        )
+        async with reading(self._engine) as connection:
+            found = {row.kind: row.raised for row in await connection.execute(counts)}
+        return {kind.value: found.get(kind.value, 0) for kind in WarningKind}
+
     async def page(
         self, after: int, limit: int, *, kind: WarningKind | None, cleared: bool | None
     ) -> list[RaisedWarning]:

@@ -67,6 +67,15 @@ class Delivery:
     next_try_at_ms: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What has not reached those who asked for it."""
+
+    disabled_endpoints: int
+    pending: int
+    oldest_pending_at_ms: int | None
+
+
 class Webhooks:
     """What callers may do with webhooks. Methods raise ``LedgerUnavailable`` where SQL is away.
 
@@ -81,6 +90,18 @@ class Webhooks:
         self._engine = engine
         self._clock = clock
         self._private_allowed = private_allowed
+
+    async def backlog(self) -> Backlog:
+        """How many endpoints are told nothing, and what waits for the others."""
+        disabled = select(func.count()).where(~webhook_endpoints.c.enabled).scalar_subquery()
+        waiting = (
+            select(func.count(), func.min(webhook_deliveries.c.created_at_ms), disabled)
+            .join(webhook_endpoints, webhook_endpoints.c.id == webhook_deliveries.c.endpoint)
+            .where(text(IS_PENDING), webhook_endpoints.c.enabled)
+        )
+        async with reading(self._engine) as connection:
+            pending, oldest_ms, disabled_endpoints = (await connection.execute(waiting)).one()
+        return Backlog(disabled_endpoints, pending, oldest_ms)
 
     async def create(self, url: str, topics: Sequence[str]) -> tuple[Webhook, str]:
         """A new endpoint and its secret, which is not shown again.

@@ -16,7 +16,7 @@ from flashstock.errors import Unavailable, UnknownPool
 from flashstock.hotpath.asking import Asking, Verdicted
 from flashstock.hotpath.replies import BatchReply
 from flashstock.hotpath.scripts import Verdict
-from flashstock.ledger.stored import ApiKey, StoredRefund
+from flashstock.ledger.stored import ApiKey, OpenMatters, StoredRefund
 from flashstock.model.receipts import ReceiptSigner
 from flashstock.model.records import ReservationRecord
 from flashstock.model.rules import PoolCounters, PoolRules
@@ -89,11 +89,26 @@ class FakeCursor:
     seq: int = 4
 
 
+@dataclass(eq=False)
+class FakeServer:
+    """Of a client of Redis, what the metrics ask."""
+
+    memory: dict[str, int] = field(default_factory=lambda: {"used_memory": 900, "maxmemory": 1_000})
+    away: bool = False
+
+    async def info(self, section: str) -> dict[str, int]:
+        assert section == "memory"
+        if self.away:
+            raise OSError("nobody there")
+        return self.memory
+
+
 @dataclass
 class FakeStore:
     shard_count: int = 2
     generations: dict[int, str] = field(default_factory=lambda: {0: "3", 1: "3"})
     seqs: dict[int, int] = field(default_factory=lambda: {0: 12, 1: 4})
+    clients: list[Any] = field(default_factory=lambda: [FakeServer()] * 2)
 
     def generation(self, shard: int) -> str | None:
         return self.generations.get(shard)
@@ -116,6 +131,10 @@ class FakeQueries:
     refund_rows: list[Any] = field(default_factory=lambda: [refund(1)])
     quarantine_rows: list[Any] = field(default_factory=list)
     pool_rows: list[Any] = field(default_factory=list)
+    matters: OpenMatters = field(default_factory=lambda: OpenMatters(0, 0, None))
+
+    async def open_matters(self) -> Any:
+        return await self._answer(self.matters)
 
     async def _answer(self, rows: Any) -> Any:
         if self.away:
@@ -177,6 +196,7 @@ class FakeLanes:
         self.asked: list[tuple[str, str, int]] = []
         self.attested: list[str] = []
         self.sold_out_from_memory = 0
+        self.waiting = 0
 
     def ask(self, pool: str, asking: Asking) -> None:
         self.asked.append((asking.digest, asking.buyer, asking.quantity))

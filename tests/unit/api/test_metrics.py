@@ -8,12 +8,13 @@ from types import SimpleNamespace
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from flashstock.api import metrics
+from flashstock.api import metrics_stores
 from flashstock.api.counters import Buckets
 from flashstock.api.proof_watch import INTERVAL_SECONDS, ProofWatch
 from flashstock.errors import Unavailable
 from flashstock.hotpath.scripts import Verdict
-from tests.unit.api.fakes import pool_view
+from flashstock.ledger.stored import OpenMatters
+from tests.unit.api.fakes import FakeServer, pool_view
 
 
 async def scrape(fakes):
@@ -59,8 +60,10 @@ async def test_what_the_hot_path_counted(fakes):
     counters.verdicts[Verdict.HELD] += 3
     counters.verdicts[Verdict.SOLD_OUT] += 40
     fakes.services.lanes.sold_out_from_memory += 38
-    counters.decided(5, 0.003)
-    counters.decided(128, 2.0)
+    counters.decided("p", range(5), 0.003)
+    counters.decided("p", range(128), 2.0)
+    counters.committed("p", 0.004)
+    fakes.services.lanes.waiting = 12
     shown = await scrape(fakes)
     assert shown["flashstock_reservation_verdicts_total", ("verdict", "held")] == 3
     assert shown["flashstock_reservation_verdicts_total", ("verdict", "sold_out")] == 40
@@ -71,6 +74,9 @@ async def test_what_the_hot_path_counted(fakes):
     assert shown["flashstock_lane_batch_size_sum",] == 133
     assert shown["flashstock_reserve_script_seconds_bucket", ("le", "1.0")] == 1
     assert shown["flashstock_reserve_script_seconds_bucket", ("le", "+Inf")] == 2
+    assert shown["flashstock_commit_wait_seconds_bucket", ("le", "0.0025")] == 0
+    assert shown["flashstock_commit_wait_seconds_bucket", ("le", "0.005")] == 1
+    assert shown["flashstock_lane_waiting_requests",] == 12
     assert shown["flashstock_waiting_commits",] == 5
 
 
@@ -93,12 +99,41 @@ async def test_what_the_stores_say(fakes):
 
 @pytest.mark.parametrize("trouble", ["away", "slow"])
 async def test_a_ledger_that_is_away_does_not_silence_the_rest(fakes, trouble, monkeypatch):
-    monkeypatch.setattr(metrics, "STORE_TIMEOUT_SECONDS", 0.01)
+    monkeypatch.setattr(metrics_stores, "STORE_TIMEOUT_SECONDS", 0.01)
     setattr(fakes.queries, trouble, True)
     shown = await scrape(fakes)
     assert shown["flashstock_stores_answered",] == 0
     assert shown["flashstock_shard_open", ("shard", "0")] == 1
     assert not [key for key in shown if key[0] == "flashstock_applied_seq"]
+
+
+async def test_what_waits_for_a_person(fakes, monkeypatch):
+    fakes.queries.matters = OpenMatters(2, 3, 1_795_316_400_000)
+    monkeypatch.setattr("flashstock.api.metrics.time.time", lambda: 1_795_316_460.5)
+    shown = await scrape(fakes)
+    assert shown["flashstock_quarantined_events",] == 2
+    assert shown["flashstock_refunds_due",] == 3
+    assert shown["flashstock_refund_oldest_seconds",] == 60.5
+
+
+async def test_memory_is_told_once_for_each_server_and_no_limit_is_none(fakes):
+    shown = await scrape(fakes)
+    assert shown["flashstock_redis_memory_used_bytes", ("shard", "0")] == 900
+    assert shown["flashstock_redis_memory_limit_bytes", ("shard", "0")] == 1_000
+    assert ("flashstock_redis_memory_used_bytes", ("shard", "1")) not in shown
+    other = FakeServer({"used_memory": 7, "maxmemory": 0})
+    fakes.store.clients = [fakes.store.clients[0], other]
+    shown = await scrape(fakes)
+    assert shown["flashstock_redis_memory_used_bytes", ("shard", "1")] == 7
+    assert ("flashstock_redis_memory_limit_bytes", ("shard", "1")) not in shown
+
+
+async def test_redis_that_is_away_does_not_silence_sql(fakes):
+    fakes.store.clients[0].away = True
+    shown = await scrape(fakes)
+    assert shown["flashstock_stores_answered",] == 1
+    assert shown["flashstock_quarantined_events",] == 0
+    assert ("flashstock_redis_memory_used_bytes", ("shard", "0")) not in shown
 
 
 async def test_a_scrape_asks_for_proof_and_the_next_one_shows_it(fakes):

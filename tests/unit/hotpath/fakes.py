@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from flashstock.errors import FlashstockError
 from flashstock.hotpath.applied import AppliedTracker
-from flashstock.hotpath.asking import Verdicted
-from flashstock.hotpath.lanes import Lanes
+from flashstock.hotpath.asking import Asking, Verdicted
+from flashstock.hotpath.lanes import Lanes, Unobserved
 from flashstock.hotpath.replies import BatchReply
 
 HELD = b"0"
@@ -111,6 +112,8 @@ class Scene:
     applied: AppliedTracker
     lanes: Lanes
     observed: list[int]
+    commits: list[str]
+    """Of each batch that was waited for, its pool."""
 
     def submit(self, *digests: str) -> list[asyncio.Future[Verdicted]]:
         return [self.lanes.submit("p", digest, "ann", 1) for digest in digests]
@@ -125,13 +128,19 @@ def scene(
     lanes_max: int = 100,
 ) -> Scene:
     """Must be called while an event loop runs."""
-    store, clock, observed = FakeStore(), FakeClock(), list[int]()
+    store, clock = FakeStore(), FakeClock()
+    observed, commits = list[int](), list[str]()
     applied = AppliedTracker(1, applied_timeout_ms)
     applied.open_shard(0, "1", 0)
 
-    def observe(size: int, seconds: float) -> None:
-        assert seconds >= 0
-        observed.append(size)
+    class Watching(Unobserved):
+        def decided(self, pool: str, batch: Sequence[Asking], seconds: float) -> None:
+            assert seconds >= 0
+            observed.append(len(batch))
+
+        def committed(self, pool: str, seconds: float) -> None:
+            assert seconds >= 0
+            commits.append(pool)
 
     lanes = Lanes(
         store,
@@ -141,10 +150,10 @@ def scene(
         backlog_events_max=backlog_events_max,
         sold_out_stale_ms=50,
         clock=clock,
-        observe=observe,
+        observer=Watching(),
         lanes_max=lanes_max,
     )
-    return Scene(store, clock, applied, lanes, observed)
+    return Scene(store, clock, applied, lanes, observed, commits)
 
 
 async def settle() -> None:

@@ -50,7 +50,9 @@ async def test_more_than_a_batch_is_sent_at_once():
     it = scene(batch_max=3)
     it.store.gate.clear()
     futures = it.submit(*"abcdefg")
+    assert it.lanes.waiting == 7
     await settle()
+    assert it.lanes.waiting == 0
     assert it.store.batches == [list("abc"), list("def"), ["g"]]
     later = it.submit("h")
     await settle()
@@ -132,6 +134,7 @@ async def test_a_fast_pool_answers_when_the_script_has_run():
     it.store.answers = [reply(b"0", fast=True, seq=7)]
     assert (await it.submit("a")[0]).verdict == 0
     assert it.applied.applied(0) == 0
+    assert it.commits == []
 
 
 async def test_a_ledger_pool_answers_when_the_hold_is_committed():
@@ -142,11 +145,13 @@ async def test_a_ledger_pool_answers_when_the_hold_is_committed():
     it.applied.announce(0, "1", 6)
     await settle()
     assert not held.done()
+    assert it.commits == []
     assert not replayed.done(), "a repetition promises as much as the first answer"
     it.applied.announce(0, "1", 7)
     await settle()
     assert held.result().verdict == 0
     assert replayed.result().replay == b"r"
+    assert it.commits == ["p"], "once for the batch"
 
 
 async def test_a_refusal_does_not_wait_for_anybodys_commit():
