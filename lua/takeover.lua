@@ -2,8 +2,8 @@
 --[[ takeover: close a shard to everyone but one recoverer, unless a newer one was here.
 KEYS  1 shard_meta
 ARGV  1 generation (the recoverer's, already won in SQL)   2 token (begins with the generation)
-RETURNS {status, seq, opened_generation}: the log position this data set stands at (-1: there is
-      none, or it was left half rebuilt), and the generation it was last open under (0: never)
+RETURNS {status, seq, opened_generation}: the log position this data set stands at (below 0: there
+      is none, or it was left half rebuilt), and the generation it was last open under (0: never)
       0 TAKEN   1 OVERTAKEN
 WHY   a recoverer that slept through its lease must not close what its successor has opened. ]]
 local meta = redis.call('HMGET', KEYS[1], 'generation', 'seq', 'opened_generation')

@@ -1,19 +1,25 @@
 -- Opens the shard: refuses a data set that is not ours, and settles what time it is.
 -- Shard and generation are part of the script text. A server that does not know the text is not
 -- the one this generation was opened on, whatever another shard has loaded there since; the
--- comparison tells of a generation that is over.
+-- comparison tells of a generation that is over. A server that was a replica for a while knows the
+-- text still, and may have become a copy of one that was behind: so the last argument of every call
+-- is a position that the caller knows SQL to have, and what stands below it is not ours either.
 local GENERATION = '@GENERATION@' -- of shard @SHARD@
 local RETENTION_MS = @RETENTION_MS@
 local call = redis.call
 
+local floor = tonumber(table.remove(ARGV))
 local meta = call('HMGET', KEYS[1], 'generation', 'seq', 'clock_ms')
 if meta[1] ~= GENERATION then
+  return { -1 }
+end
+local seq = tonumber(meta[2])
+if seq < floor then
   return { -1 }
 end
 local time = call('TIME')
 -- Never earlier than any decision before: the clock of a promoted replica may be behind.
 local now = math.max(time[1] * 1000 + math.floor(time[2] / 1000), tonumber(meta[3]))
-local seq = tonumber(meta[2])
 
 -- Lua writes large numbers as 1.79e+15 when it may; this never does (exact below 2^53).
 local function text(number)

@@ -243,6 +243,7 @@ async def run_writer(settings: Settings) -> None:
         )
         for shard in range(settings.shard_count)
     ]
+    stores.store.committed = lambda shard: writers[shard].committed
     sweeper = Sweeper(stores.store, settings.sweep_interval_ms)
     watch = Watch(stores.store, stores.queries, stores.proof)
     notices = notices_beside_the_writer(

@@ -45,11 +45,38 @@ async def test_every_script_is_fenced(shard, generation):
     before = {name: await shard.client.dump(name) for name in await shard.client.keys("*")}
     for name in FENCED_SCRIPTS:
         reply = await shard.client.evalsha(
-            shard.scripts.shas[name], len(keys_of(name)), *keys_of(name), "p", "1", "1"
+            shard.scripts.shas[name], len(keys_of(name)), *keys_of(name), "p", "1", "1", 0
         )
         assert reply == [FENCED], name
     after = {name: await shard.client.dump(name) for name in await shard.client.keys("*")}
     assert after == before
+
+
+async def test_a_data_set_that_is_behind_what_the_caller_knows_is_left_alone(shard):
+    """A server that was a replica for a while has our scripts still, but perhaps not our data."""
+    await create(shard.store)
+    await hold(shard.store, "p", (1, "a", 1))
+    position = await shard.store.seq(0)
+    before = {name: await shard.client.dump(name) for name in await shard.client.keys("*")}
+    for name in sorted(set(FENCED_SCRIPTS) - {"restore"}):
+        reply = await shard.client.evalsha(
+            shard.scripts.shas[name],
+            len(keys_of(name)),
+            *keys_of(name),
+            "p",
+            "1",
+            "1",
+            position + 1,
+        )
+        assert reply == [FENCED], name
+    after = {name: await shard.client.dump(name) for name in await shard.client.keys("*")}
+    assert after == before
+    shard.store.committed = lambda _: position
+    await hold(shard.store, "p", (2, "b", 1))
+    shard.store.committed = lambda _: position + 2
+    with pytest.raises(Recovering):
+        await reserve(shard.store, "p", (3, "c", 1))
+    assert shard.lost == [0]
 
 
 async def test_the_gate_closes_at_the_first_sign_of_another_data_set(shard):
@@ -116,10 +143,10 @@ async def test_a_recoverer_of_an_empty_server_finds_nothing(shard):
     assert await shard.client.hget(keys.shard_meta(0), "generation") == b"2-me"
 
 
-async def restore(shard, token, *arguments):
+async def restore(shard, token, *arguments, position=0):
     text = script_set(0, token, 0).texts["restore"]
     sha = await shard.client.script_load(text)
-    return await shard.client.evalsha(sha, 2, keys.shard_meta(0), "target", *arguments)
+    return await shard.client.evalsha(sha, 2, keys.shard_meta(0), "target", *arguments, position)
 
 
 @pytest.mark.parametrize(
@@ -137,6 +164,15 @@ async def test_a_rebuilder_writes_with_its_own_token_only(shard, arguments, kind
     assert await restore(shard, "2-me", *arguments) == [RestoreStatus.OK]
     assert await shard.client.type("target") == kind
     assert await restore(shard, "2-me", "UNLINK") == [RestoreStatus.OK]
+    assert await shard.client.type("target") == b"none"
+
+
+@pytest.mark.parametrize("position", [-1, 1])
+async def test_a_rebuilder_goes_on_from_its_last_write_only(shard, position):
+    """Where the data set stands elsewhere, some of what it wrote is gone."""
+    await shard.client.hset(keys.shard_meta(0), "generation", "2-me")
+    refused = await restore(shard, "2-me", "SET", "text", "PX", 100_000, position=position)
+    assert refused == [RestoreStatus.FENCED]
     assert await shard.client.type("target") == b"none"
 
 

@@ -81,7 +81,7 @@ async def claim_status(shard, reservation, release=0):
     digest = digest_of("payment", "pay")
     key_list = build_keys("claim_payment", 0, digest=digest)
     sha = shard.scripts.shas["claim_payment"]
-    reply = await shard.client.evalsha(sha, 2, *key_list, str(reservation), release)
+    reply = await shard.client.evalsha(sha, 2, *key_list, str(reservation), release, 0)
     return reply[0]
 
 

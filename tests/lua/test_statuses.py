@@ -22,13 +22,14 @@ from flashstock.model.rules import POOL_QUANTITY_MAX
 from tests.reference.asking import create, hold, key
 
 HERE, NOWHERE = "p", "nowhere"
+NO_FLOOR = 0
 REQUEST = [1, key(3), "b", "1"]
 
 
 async def status(shard, name, pool, arguments, more_keys=()):
     key_list = [*build_keys(name, 0, pool, "command"), *more_keys]
     reply = await shard.client.evalsha(
-        shard.scripts.shas[name], len(key_list), *key_list, *arguments
+        shard.scripts.shas[name], len(key_list), *key_list, *arguments, NO_FLOOR
     )
     return reply[0]
 

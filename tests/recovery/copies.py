@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+
+import redis
 
 from tests import servers
 
@@ -36,3 +38,20 @@ def promote(server: servers.HotServer, copy: servers.HotServer) -> None:
     server.kill()
     become(server, copy)
     server.start()
+
+
+Snapshot = Mapping[bytes, bytes]
+
+
+def snapshot(server: servers.HotServer) -> Snapshot:
+    """All that a server would hand to a replica."""
+    with redis.Redis.from_url(server.url) as client:
+        return {key: client.dump(key) for key in client.keys("*")}
+
+
+def become_a_copy(server: servers.HotServer, of: Snapshot) -> None:
+    """What a full synchronisation does: the data are the other's, the scripts are still there."""
+    with redis.Redis.from_url(server.url) as client:
+        client.flushall()
+        for key, value in of.items():
+            client.restore(key, 0, value)

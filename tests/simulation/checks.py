@@ -51,11 +51,14 @@ def check_position(
     """What is open under the present generation stands where SQL stands, or goes on from there.
 
     Else numbers are given out twice, and whoever waits for one of them is acknowledged at once.
+    Only a server that became a copy and kept its scripts is noticed no sooner than by its answer.
     """
     meta = data.values.get(keys[0], {})
     shard = int(keys[0][len(b"{fs:") :].partition(b"}")[0])
     row = tables.cursors.get(shard)
     if row is None or meta.get(b"generation") != b"%d" % row.generation:
+        return
+    if data.unfenced.get(keys[0]) == meta[b"generation"]:
         return
     seq = int(meta[b"seq"])
     if seq < row.seq:

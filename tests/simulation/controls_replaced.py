@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
-from unittest import mock
 
 from flashstock.hotpath.connection import translated_failures
+from flashstock.hotpath.log import NO_DATA_SET
+from flashstock.hotpath.store import HotStore
 from flashstock.ledger.apply import Cursor
 from flashstock.recovery.gate import Gate
-from flashstock.recovery.rebuild import FencedWrites
-from tests.simulation.controls import CONTROLS, control, parts
+from tests.simulation.controls import CONTROLS, control, parts, script_text
 from tests.simulation.processes import Parts
 
 __all__ = ["CONTROLS"]
@@ -36,21 +37,36 @@ def one_shard_opens_the_others() -> Any:
 
 
 @control
-def recovery_goes_on_elsewhere() -> Any:
-    """The script that a recovery writes with is loaded wherever it is missing."""
+def recovery_goes_on_anywhere() -> Any:
+    """A recoverer writes to whatever it finds under its token, with or without its last writes, and
+    the gate, which would look at the position once more, looks away.
+    """
+
+    class Blind(Gate):
+        async def _let_in(self, shard: int, cursor: Cursor, *, marked: bool) -> bool:
+            anywhere = replace(cursor, seq=NO_DATA_SET)
+            return await super()._let_in(shard, anywhere, marked=marked)
 
     @contextmanager
     def patched() -> Iterator[Parts]:
-        flush = FencedWrites.flush
-
-        async def loaded_and_flushed(writes: FencedWrites) -> None:
-            await writes.load()
-            await flush(writes)
-
-        with mock.patch.object(FencedWrites, "flush", loaded_and_flushed):
-            yield Parts()
+        with script_text("restore", "if seq ~= floor then", "if false then") as chosen:
+            chosen.gate = Blind
+            yield chosen
 
     return patched()
+
+
+@control
+def caller_tells_no_floor() -> Any:
+    """No caller says which position it knows of."""
+
+    class Silent(HotStore):
+        async def _call(self, *arguments: Any) -> Any:
+            self.committed = lambda _: 0
+            self._seen = [0] * self.shard_count
+            return await super()._call(*arguments)
+
+    return parts(store=Silent)
 
 
 @control

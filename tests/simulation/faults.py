@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.processes import ApiProcess, WriterProcess
 from tests.simulation.redis_client import RedisNetwork
+from tests.simulation.redis_data import DataSet
 from tests.simulation.redis_server import RedisServer
 from tests.simulation.sql import Database
 
@@ -59,7 +60,7 @@ class Faults:
         """Draw how many, which and when; let them happen by themselves."""
         counts = (4, 6, 8) if self._only else (0, 1, 1, 2, 2, 3, 5)
         for _ in range(self._random.choice(counts)):
-            name = self._random.choice(self._only or sorted(KINDS))
+            name = self._random.choice(self._only or DRAWN)
             self._later(self._random.random() * LATEST_S, name)
 
     def _later(self, delay_s: float, name: str) -> None:
@@ -196,8 +197,20 @@ class Faults:
         if self.over or not old.up or not new.up or self._primary is not new:
             return
         new.stop()
-        old.data = new.data.replayed(len(new.data.history))
+        self._copy(old, new.data.replayed(len(new.data.history)))
         self._stage.network.primary = old
+
+    def became_a_copy(self) -> None:
+        """As ``demoted_and_back``, in no time and with all connections left open."""
+        server = self._primary
+        self._copy(server, server.data.replayed(self._cut()))
+
+    def _copy(self, server: RedisServer, data: DataSet) -> None:
+        """Give a server other data, and leave all the rest: scripts, connections."""
+        before, server.data = server.data, data
+        for key, meta in before.values.items():
+            if key.endswith(b":meta"):
+                data.unfenced[key] = meta[b"generation"]
 
     def old_primary_returns(self) -> None:
         """A server that was replaced is primary once more, with what it had."""
@@ -291,6 +304,7 @@ KINDS: Final[dict[str, Callable[[Faults], None]]] = {
         Faults.redis_demoted,
         Faults.replica_promoted,
         Faults.demoted_and_back,
+        Faults.became_a_copy,
         Faults.old_primary_returns,
         Faults.redis_clock_jumps,
         Faults.process_clock_jumps,
@@ -304,6 +318,8 @@ KINDS: Final[dict[str, Callable[[Faults], None]]] = {
         Faults.rebuild_on_demand,
     )
 }
+DRAWN: Final = sorted(KINDS.keys() - {"became_a_copy"})
+"""All but the one of which it is not promised that somebody notices it."""
 TAKES_DATA: Final = frozenset(
     {
         "redis_lost_its_tail",
@@ -311,6 +327,7 @@ TAKES_DATA: Final = frozenset(
         "redis_flushed",
         "replica_promoted",
         "demoted_and_back",
+        "became_a_copy",
         "old_primary_returns",
         "rebuild_on_demand",
     }

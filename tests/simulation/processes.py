@@ -257,6 +257,7 @@ class WriterProcess(Wiring):
             )
             for shard in range(world.shard_count)
         ]
+        self.store.committed = lambda shard: self._writers[shard].committed
         self._sweeper = parts.sweeper(self.store, SWEEP_INTERVAL_MS)
 
     def start(self) -> None:

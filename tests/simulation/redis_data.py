@@ -49,6 +49,8 @@ class DataSet:
         self.expires_at_ms: dict[bytes, int] = {}
         self.history: list[list[Effect]] = []
         """The append-only file: one list a script or command, in order."""
+        self.unfenced: dict[bytes, bytes] = {}
+        """Shard meta → the generation whose scripts the server had before it got these data."""
 
     def replayed(self, transactions: int) -> DataSet:
         """The data set as it was after the first so many transactions."""

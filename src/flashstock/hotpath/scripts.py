@@ -21,6 +21,7 @@ from flashstock.hotpath import keys
 
 _INCLUDE: Final = re.compile(r"^--#include (\w+)$", re.MULTILINE)
 _HEADER_KEYS: Final = re.compile(r"^KEYS (.*?)^ARGV ", re.MULTILINE | re.DOTALL)
+_HEADER_RETURNS: Final = re.compile(r"^RETURNS \{(.*?)\}", re.MULTILINE | re.DOTALL)
 _NUMBERED_KEY: Final = re.compile(r"\b\d+ (\w+)")
 
 
@@ -230,6 +231,16 @@ def key_names(name: str) -> tuple[str, ...]:
     if match is None:
         raise ConfigurationError(f"{name}.lua has no KEYS header")
     return tuple(_NUMBERED_KEY.findall(match[1]))
+
+
+@cache
+def seq_place(name: str) -> int | None:
+    """Where in its reply a script says at which seq the log stands; ``None`` where it doesn't."""
+    match = _HEADER_RETURNS.search(script_source(name))
+    if match is None:
+        raise ConfigurationError(f"{name}.lua has no RETURNS header")
+    names = [part.strip() for part in match[1].split(",")]
+    return names.index("seq") if "seq" in names else None
 
 
 def build_keys(name: str, shard: int, pool_id: str = "", digest: str = "") -> list[str]:

@@ -26,6 +26,7 @@ from flashstock.hotpath.scripts import (
     RetractStatus,
     ScriptSet,
     build_keys,
+    seq_place,
 )
 from flashstock.model.ids import DIGEST_LENGTH, ReservationId, digest_of, shard_of, shard_of_pool
 from flashstock.model.records import ReservationRecord, unpack_record
@@ -36,6 +37,10 @@ UNKNOWN_POOL: Final = int(ReserveStatus.UNKNOWN_POOL)
 
 Call = Callable[..., Awaitable[Any]]
 """Executes one command once; ``Pipe.call``, or the slower one of redis-py."""
+
+
+def _nothing(shard: int) -> int:  # noqa: ARG001 (of any)
+    return 0
 
 
 class HotStore:
@@ -52,6 +57,10 @@ class HotStore:
         self.shard_count = shard_count
         self.on_lost: Callable[[int], None] | None = None
         """Called with a shard whose data set turned out to be another one."""
+        self.committed: Callable[[int], int] = _nothing
+        """Up to which seq of a shard SQL is known to have everything: ours can't be behind that."""
+        self._seen = [0] * shard_count
+        """The highest seq that a shard answered with since it was opened: nor behind that."""
         self._scripts: list[ScriptSet | None] = [None] * shard_count
         self._reserve_keys: dict[str, tuple[int, list[str]]] = {}
 
@@ -70,6 +79,7 @@ class HotStore:
     def open_shard(self, shard: int, scripts: ScriptSet) -> None:
         """Let calls through to a shard whose scripts are loaded."""
         self._scripts[shard] = scripts
+        self._seen[shard] = 0
 
     def close_shard(self, shard: int) -> None:
         """Refuse every call to a shard with ``Recovering`` until it is opened again."""
@@ -90,10 +100,11 @@ class HotStore:
         scripts = self._scripts[shard]
         if scripts is None:
             raise Recovering
+        floor = max(self.committed(shard), self._seen[shard])
         try:
             with translated_failures():
                 reply: replies.Reply = await self._calls[shard](
-                    "EVALSHA", scripts.shas[name], len(key_list), *key_list, *arguments
+                    "EVALSHA", scripts.shas[name], len(key_list), *key_list, *arguments, floor
                 )
         except Recovering:
             self._lose(shard, scripts)
@@ -101,6 +112,9 @@ class HotStore:
         if reply[0] == FENCED:
             self._lose(shard, scripts)
             raise Recovering
+        place = seq_place(name)
+        if place is not None and place < len(reply) and self._scripts[shard] is scripts:
+            self._seen[shard] = max(self._seen[shard], reply[place])
         return scripts.generation, reply
 
     def _lose(self, shard: int, scripts: ScriptSet) -> None:

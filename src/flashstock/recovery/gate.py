@@ -63,6 +63,8 @@ class Gate:
         self._store = store
         self._recoverer = recoverer
         self._applied = applied
+        if applied is not None:
+            store.committed = applied.applied
         self._retention_ms = retention_ms
         self._opening: dict[int, asyncio.Task[None]] = {}
         self._rebuild_wanted: dict[int, int | None] = {}

@@ -69,29 +69,23 @@ class Rebuilder:
         self._clock = clock
         self._retention_ms = retention_ms
 
-    async def begin(self, shard: int, token: str) -> None:
-        """Choose the server that everything under this token is written to: the present one.
-
-        To be called once in a recovery, before the data set is taken over. A server that takes
-        its place later, or comes back without its last writes, does not know the token's script,
-        so that what was begun on one can't be finished on the other.
-        """
-        await FencedWrites(self._clients[shard], shard, token).load()
-
-    async def rebuild(self, shard: int, seq: int, token: str, lease: Lease) -> None:
+    async def rebuild(self, shard: int, found: int, seq: int, token: str, lease: Lease) -> None:
         """Replace everything the shard has by what SQL says as of ``seq``.
 
         Memory is bounded by two pages of rows: one is read while the other is written. Time is
         linear in retained reservations.
 
+        Args:
+            found: the position at which the data set was taken over.
+
         Raises:
-            Recovering: overtaken, or this is another server. Unavailable: a store went away.
-                Either way: start over.
+            Recovering: overtaken, or some of it was lost. Unavailable: a store went away. Either
+                way: start over.
         """
-        writes = FencedWrites(self._clients[shard], shard, token)
+        writes = FencedWrites(self._clients[shard], shard, token, found)
+        await writes.load()
         # Whoever takes over a rebuild that was cut off must not mistake it for a whole data set.
-        writes.put("HSET", keys.shard_meta(shard), "seq", -1)
-        await writes.flush()
+        await writes.step()
         await self._clear(shard, writes, lease)
         decided_at_ms = await self._pools(shard, seq, writes, lease)
         since_ms = self._clock() - self._retention_ms
@@ -102,21 +96,25 @@ class Rebuilder:
         await self._commands(shard, since_ms, writes, lease)
         orders = await self._queries.max_order_index(shard)
         # Time goes on where the last decision left it, whatever this machine's clock says.
-        meta = {"seq": seq, "clock_ms": decided_at_ms, "orders": orders}
+        meta = {"clock_ms": decided_at_ms, "orders": orders}
         await lease.renew()
         writes.put("HSET", keys.shard_meta(shard), *_flat(meta))
-        await writes.flush()
+        await writes.arrive(seq)
 
-    async def open(self, shard: int, token: str, generation: int) -> None:
+    async def open(self, shard: int, seq: int, token: str, generation: int) -> None:
         """Let the scripts of ``generation`` in: the last write of a recovery.
+
+        Args:
+            seq: where the data set must stand.
 
         Raises:
             Recovering, Unavailable: as ``rebuild``.
         """
-        writes = FencedWrites(self._clients[shard], shard, token)
+        writes = FencedWrites(self._clients[shard], shard, token, seq)
+        await writes.load()
         opened = {"opened_generation": generation, "generation": generation}
         writes.put("HSET", keys.shard_meta(shard), *_flat(opened))
-        await writes.flush()
+        await writes.execute()
 
     async def _clear(self, shard: int, writes: FencedWrites, lease: Lease) -> None:
         meta = keys.shard_meta(shard).encode()
@@ -252,13 +250,22 @@ class Rebuilder:
 
 
 class FencedWrites:
-    """A pipeline of ``restore`` calls under one token."""
+    """A pipeline of ``restore`` calls under one token.
 
-    def __init__(self, client: Redis, shard: int, token: str) -> None:
+    Every write names the position that it must find, and every flush leaves one that was not
+    there before, below zero and lower each time. So nothing is written to a data set that lost an
+    earlier write, not even where the server kept its scripts.
+
+    Args:
+        position: at which the data set is now.
+    """
+
+    def __init__(self, client: Redis, shard: int, token: str, position: int) -> None:
         self._client = client
         self._meta = keys.shard_meta(shard)
         self._text = script_set(shard, token, 0).texts["restore"]
         self._sha = sha1(self._text.encode()).hexdigest()
+        self._position = position
         self._queued: list[tuple[str | bytes, tuple[Any, ...]]] = []
 
     async def load(self) -> None:
@@ -271,17 +278,30 @@ class FencedWrites:
         self._queued.append((key, (command, *arguments)))
 
     async def flush(self) -> None:
-        """Execute what is queued. Raises ``Recovering`` if any of it was fenced off."""
+        """Execute what is queued. Raises ``Recovering`` as ``execute`` does."""
+        if self._queued:
+            await self.step()
+
+    async def step(self) -> None:
+        """Execute what is queued, if anything is, and go to the next position below zero."""
+        await self.arrive(min(self._position, 0) - 1)
+
+    async def arrive(self, position: int) -> None:
+        """Execute what is queued, and leave the data set at a position."""
+        self.put("HSET", self._meta, "seq", position)
+        await self.execute()
+        self._position = position
+
+    async def execute(self) -> None:
+        """Execute what is queued, and go nowhere. Raises ``Recovering`` if any was fenced off."""
         queued, self._queued = self._queued, []
-        if not queued:
-            return
         with translated_failures():
             async with self._client.pipeline(transaction=False) as pipeline:
                 for key, arguments in queued:
-                    pipeline.evalsha(self._sha, 2, self._meta, key, *arguments)
+                    pipeline.evalsha(self._sha, 2, self._meta, key, *arguments, self._position)
                 replies = await pipeline.execute()
         if any(reply[0] == FENCED for reply in replies):
-            raise Recovering("another process has taken this rebuild over")
+            raise Recovering("another process or another server has taken this rebuild over")
 
 
 def pool_fields(rules: PoolRules, counters: PoolCounters, *, grants: int) -> dict[str, Any]:

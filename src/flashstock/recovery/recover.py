@@ -105,7 +105,6 @@ class Recoverer:
         if cursor is None:
             return None
         token = f"{cursor.generation}-{self._owner}"
-        await self._rebuilder.begin(shard, token)
         seq, opened = await self._take_over(shard, cursor, token)
         if seq >= 0 and opened < await self._ledger.opened_generation(shard):
             # A stale replica, or an old primary that came back: what it decided does not count.
@@ -127,9 +126,9 @@ class Recoverer:
                 cursor = await self._drain(shard, cursor, opened, lease)
             if rebuild or seq != cursor.seq:
                 logger.log(level, "shard %d: rebuilding at seq %d from SQL", shard, cursor.seq)
-                await self._rebuilder.rebuild(shard, cursor.seq, token, lease)
+                await self._rebuilder.rebuild(shard, seq, cursor.seq, token, lease)
             await lease.renew()
-            await self._rebuilder.open(shard, token, cursor.generation)
+            await self._rebuilder.open(shard, cursor.seq, token, cursor.generation)
         return cursor
 
     async def finish(self, shard: int, cursor: Cursor) -> None:

@@ -82,6 +82,11 @@ class ShardWriter:
         self.events_applied = 0
         self.transactions = 0
 
+    @property
+    def committed(self) -> int:
+        """Up to which seq this writer knows SQL to have everything."""
+        return 0 if self._cursor is None else self._cursor.seq
+
     def stop(self) -> None:
         """Ask ``run`` to end once the log is applied as far as it goes right now."""
         self._stopping = True

@@ -19,6 +19,7 @@ from flashstock.hotpath.scripts import (
     script_directory,
     script_set,
     script_source,
+    seq_place,
 )
 from flashstock.hotpath.store import HotStore
 
@@ -96,6 +97,37 @@ async def test_a_late_answer_of_an_older_gate_does_not_close_the_newer_one():
     with pytest.raises(Recovering):
         await asking
     assert (lost, store.generation(0)) == ([], "2")
+
+
+async def test_every_call_says_which_position_is_known():
+    """The later of what SQL has and what the shard itself has answered since it was opened."""
+    asked: list[tuple[Any, ...]] = []
+
+    async def call(*command: Any) -> Any:
+        asked.append(command)
+        return [0, 1, 8, 5]
+
+    store = HotStore(Redis(), 1, call)
+    store.open_shard(0, SCRIPTS)
+    store.committed = lambda _: 7
+    await store.adjust("p", 1, 0, "command")
+    await store.adjust("p", 1, 0, "command")
+    store.committed = lambda _: 9
+    await store.adjust("p", 1, 0, "command")
+    store.open_shard(0, script_set(0, "2", 1000))
+    store.committed = lambda _: 3
+    await store.adjust("p", 1, 0, "command")
+    assert [command[-1] for command in asked] == [7, 8, 9, 3]
+
+
+def test_it_is_known_where_a_reply_says_its_position():
+    assert {name for name in STATUSES if seq_place(name) is None} == {
+        "claim_payment",
+        "known",
+        "restore",
+    }
+    assert seq_place("reserve") == 4
+    assert seq_place("lookup") == 2
 
 
 async def test_a_closed_shard_is_not_asked():
