@@ -119,6 +119,11 @@ class Keyring:
         """Whether requests need no key at the moment."""
         return self._local is not None
 
+    @property
+    def known(self) -> Mapping[str, Principal]:
+        """Every valid key's hash, and whose it is."""
+        return self._by_hash
+
     def principal(self, authorization: bytes | None) -> Principal:
         """Who sends this ``Authorization`` header.
 

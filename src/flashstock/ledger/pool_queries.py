@@ -21,14 +21,14 @@ class PoolQueries(Reads):
 
     async def pool(self, pool: str) -> StoredPool | None:
         row = await self._first(select(pools).where(pools.c.id == pool))
-        return None if row is None else _stored_pool(row)
+        return None if row is None else stored_pool(row)
 
     async def pools(self, after: str, limit: int, *, shard: int | None = None) -> list[StoredPool]:
         """Pools by id, those of one shard if one is named."""
         statement = select(pools).where(pools.c.id > after).order_by(pools.c.id).limit(limit)
         if shard is not None:
             statement = statement.where(pools.c.shard == shard)
-        return [_stored_pool(row) for row in await self._all(statement)]
+        return [stored_pool(row) for row in await self._all(statement)]
 
     async def pool_sums(self, shard: int, pool: str | None = None) -> list[PoolSums]:
         """``held`` and ``sold`` of a shard's pools (or of one) computed again, by pool.
@@ -103,7 +103,8 @@ def _added_up(which: ColumnElement[bool]) -> Select[Any]:
     )
 
 
-def _stored_pool(row: Any) -> StoredPool:
+def stored_pool(row: Any) -> StoredPool:
+    """Read a row of ``pools``."""
     return StoredPool(
         row.id,
         row.shard,

@@ -19,7 +19,7 @@ class ReservationQueries(Reads):
 
     async def reservation(self, reservation_id: str) -> StoredReservation | None:
         row = await self._first(select(reservations).where(reservations.c.id == reservation_id))
-        return None if row is None else _stored(row)
+        return None if row is None else stored_reservation(row)
 
     async def reservation_record(self, reservation_id: str) -> ReservationRecord | None:
         """The same as a record, for those that the hot path has forgotten."""
@@ -99,7 +99,7 @@ class ReservationQueries(Reads):
         return await self._first(statement.where(reservations.c.id == reservation_id))
 
     async def _stored(self, statement: Select[Any]) -> list[StoredReservation]:
-        return [_stored(row) for row in await self._all(statement)]
+        return [stored_reservation(row) for row in await self._all(statement)]
 
 
 _WHOLE: Final = tuple(reservations.c)
@@ -147,7 +147,7 @@ def _page(
     return statement.order_by(*columns).limit(limit)
 
 
-def _stored(row: Any) -> StoredReservation:
+def stored_reservation(row: Any) -> StoredReservation:
     """By position, in the order of the table: a reconciliation reads a million of these."""
     id, shard, pool, buyer, quantity, cart, state, *rest = row
     return StoredReservation(id, shard, pool, buyer, quantity, cart, ReservationState(state), *rest)
