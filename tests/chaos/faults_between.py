@@ -10,7 +10,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from flashstock.client.http import NO_POLICY
+from flashstock.client.core import NO_POLICY
 from flashstock.errors import FlashstockError
 from tests.chaos.faults import PROCESS_KINDS, Inflict, Kind
 from tests.chaos.network import Cut, Way, Wire

@@ -1,6 +1,7 @@
 """A client of the HTTP interface: retries are safe, errors are typed by their ``code``."""
 
 from flashstock.client.answers import (
+    Attests,
     Cart,
     Line,
     Pool,
@@ -8,7 +9,10 @@ from flashstock.client.answers import (
     Reconciliation,
     Refund,
     Reservation,
+    Wave,
+    Wish,
 )
+from flashstock.client.blocking import BlockingClient
 from flashstock.client.book_answers import (
     Balance,
     Campaign,
@@ -17,23 +21,33 @@ from flashstock.client.book_answers import (
     Movement,
     Order,
     OrderReturn,
+    PublicCampaign,
+    PublicItem,
     Shelf,
     StockIdentity,
     StockLine,
 )
-from flashstock.client.http import Client, Granted
+from flashstock.client.crowd_transport import CrowdTransport
+from flashstock.client.http import Client
 from flashstock.client.local_service import LocalService, ServiceFailed
 from flashstock.client.problems import UnexpectedAnswer
 from flashstock.client.retry import RetryPolicy
+from flashstock.client.sale_calls import Granted
+from flashstock.client.transport import BlockingHttpxTransport, HttpxTransport, Transport
 
 __all__ = [
+    "Attests",
     "Balance",
+    "BlockingClient",
+    "BlockingHttpxTransport",
     "Campaign",
     "CampaignItem",
     "CampaignOrder",
     "Cart",
     "Client",
+    "CrowdTransport",
     "Granted",
+    "HttpxTransport",
     "Line",
     "LocalService",
     "Movement",
@@ -41,6 +55,8 @@ __all__ = [
     "OrderReturn",
     "Pool",
     "PoolOrder",
+    "PublicCampaign",
+    "PublicItem",
     "Reconciliation",
     "Refund",
     "Reservation",
@@ -49,5 +65,8 @@ __all__ = [
     "Shelf",
     "StockIdentity",
     "StockLine",
+    "Transport",
     "UnexpectedAnswer",
+    "Wave",
+    "Wish",
 ]

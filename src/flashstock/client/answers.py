@@ -7,7 +7,14 @@ from typing import Any
 
 import msgspec
 
-from flashstock.model.states import Durability, PoolState, ReservationState
+from flashstock.model.states import DeductMode, Durability, PoolState, ReservationState
+
+
+class Wave(msgspec.Struct, frozen=True):
+    """Units that are withheld until a moment."""
+
+    at: datetime
+    quantity: int
 
 
 class Pool(msgspec.Struct, frozen=True):
@@ -20,6 +27,23 @@ class Pool(msgspec.Struct, frozen=True):
     held: int
     sold: int
     locked: int = 0
+    sku: str = ""
+    per_buyer_limit: int | None = None
+    hold_seconds: int = 0
+    starts_at: datetime | None = None
+    ends_at: datetime | None = None
+    durability: Durability = Durability.LEDGER
+    waves: tuple[Wave, ...] = ()
+    audience: str | None = None
+    channels: tuple[str, ...] = ()
+    deduct: DeductMode = DeductMode.HOLD
+
+
+class PoolPage(msgspec.Struct, frozen=True):
+    """Some pools, and where the next page begins."""
+
+    items: tuple[Pool, ...]
+    next_after: str | None
 
 
 class PoolOrder(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -32,11 +56,28 @@ class PoolOrder(msgspec.Struct, frozen=True, omit_defaults=True):
     hold_seconds: int | None = None
     starts_at: datetime | None = None
     durability: Durability | None = None
+    ends_at: datetime | None = None
+    waves: tuple[Wave, ...] | None = None
+    audience: str | None = None
+    channels: tuple[str, ...] | None = None
+    deduct: DeductMode | None = None
+
+
+class Attests(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the shop knows of a buyer, for pools that are not for everyone.
+
+    ``named``: he is one of those named beforehand. ``channel``: through which he came.
+    """
+
+    new_buyer: bool = False
+    named: bool = False
+    level: int = 0
+    channel: str | None = None
 
 
 class Reservation(msgspec.Struct, frozen=True):
     """One reservation. ``expires_at`` says something while it is held, ``returned`` (units of it
-    that were brought back) once it is sold."""
+    that were brought back) once it is sold. ``receipt`` proves it where no store knows it."""
 
     id: str
     pool: str
@@ -47,6 +88,17 @@ class Reservation(msgspec.Struct, frozen=True):
     payment_ref: str | None = None
     order_no: str | None = None
     returned: int = 0
+    receipt: str | None = None
+
+
+class Wish(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One of many reservations that are asked for in one request, under a key of its own."""
+
+    idempotency_key: str
+    pool: str
+    buyer: str
+    quantity: int
+    attests: Attests | None = None
 
 
 class Cart(msgspec.Struct, frozen=True):
@@ -72,6 +124,7 @@ class Refund(msgspec.Struct, frozen=True):
     pool: str
     quantity: int
     payment_ref: str
+    settled_reference: str | None = None
 
 
 class RefundPage(msgspec.Struct, frozen=True):

@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+from flashstock.client.answers import Wave
+
 
 class StockLine(msgspec.Struct, frozen=True, omit_defaults=True):
     """A line of a movement to post. ``target``: where its kind knows several ways."""
@@ -62,6 +64,36 @@ class Campaign(msgspec.Struct, frozen=True):
     state: str
     created_at: datetime
     items: tuple[Shelf, ...] = ()
+
+
+class PublicItem(msgspec.Struct, frozen=True):
+    """What a page shows of an item, and the pool that it is reserved from."""
+
+    item: int
+    pool: str
+    sku: str
+    title: str
+    price_minor: int
+    available: int
+    currency: str | None = None
+    presale: bool = False
+    deposit_minor: int = 0
+    waves: tuple[Wave, ...] = ()
+
+
+class PublicCampaign(msgspec.Struct, frozen=True):
+    """What a shop's page needs; compare ``now``, not the visitor's clock, with the times."""
+
+    code: str
+    state: str
+    name: str
+    now: datetime
+    starts_at: datetime
+    ends_at: datetime
+    items: tuple[PublicItem, ...]
+    per_buyer_limit: int | None = None
+    channels: tuple[str, ...] = ()
+    audience: str | None = None
 
 
 class Order(msgspec.Struct, frozen=True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final
@@ -17,15 +16,17 @@ from flashstock.client.book_answers import (
     Order,
     OrderPage,
     OrderReturn,
+    PublicCampaign,
     StockIdentity,
     StockLine,
 )
-from flashstock.client.retry import RetryPolicy
-from flashstock.client.wire import Received, decoder, segment
+from flashstock.client.core import Core
+from flashstock.client.wire import decoder, segment
 
 PAGE_LIMIT: Final = 1_000
 
 _campaign: Final = decoder(Campaign)
+_public_campaign: Final = decoder(PublicCampaign)
 _order: Final = decoder(Order)
 _order_page: Final = decoder(OrderPage)
 _order_return: Final = decoder(OrderReturn)
@@ -35,19 +36,8 @@ _identity: Final = decoder(StockIdentity)
 _import: Final = decoder(ImportDone)
 
 
-class BookCalls(ABC):
+class BookCalls(Core):
     """Part of ``Client``: what is said of its calls there goes for these."""
-
-    @abstractmethod
-    async def _send(
-        self,
-        purpose: str,
-        method: str,
-        path: str,
-        body: object = None,
-        key: str | None = None,
-        retry: RetryPolicy | None = None,
-    ) -> Received: ...
 
     async def put_location(
         self, code: str, *, kind: str, priority: int, regions: Mapping[str, int]
@@ -85,9 +75,27 @@ class BookCalls(ABC):
         """Put it in force. Only an admin may approve what he submitted himself."""
         return await self._on_campaign("POST", code, "/approve", {"revision": revision})
 
+    async def add_to_campaign(self, code: str, item: int, quantity: int, key: str) -> Campaign:
+        """Set more units of an item in force aside, once per ``key``."""
+        verb = f"/items/{item}/add"
+        return await self._on_campaign("POST", code, verb, {"quantity": quantity}, key)
+
+    async def pause_campaign(self, code: str) -> Campaign:
+        """Stop selling for now. Holds stay, and can be paid."""
+        return await self._on_campaign("POST", code, "/pause", {})
+
+    async def resume_campaign(self, code: str) -> Campaign:
+        """Sell again."""
+        return await self._on_campaign("POST", code, "/resume", {})
+
     async def end_campaign(self, code: str) -> Campaign:
         """For good; what is left of its stock goes back to where it came from."""
         return await self._on_campaign("POST", code, "/end", {})
+
+    async def public_campaign(self, code: str) -> PublicCampaign:
+        """What a shop's page shows of a campaign that was approved."""
+        path = f"/v1/campaigns/{segment(code)}/public"
+        return _public_campaign((await self._send("public", "GET", path)).payload)
 
     async def ship(
         self, order_no: str, key: str, *, region: str | None, merge: Sequence[str] = ()
@@ -137,7 +145,7 @@ class BookCalls(ABC):
         return _identity((await self._send("identity", "GET", path)).payload)
 
     async def _on_campaign(
-        self, method: str, code: str, verb: str, body: object = None
+        self, method: str, code: str, verb: str, body: object = None, key: str | None = None
     ) -> Campaign:
         path = f"/v1/campaigns/{segment(code)}{verb}"
-        return _campaign((await self._send("campaign", method, path, body)).payload)
+        return _campaign((await self._send("campaign", method, path, body, key)).payload)

@@ -8,7 +8,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from flashstock.client import Client, LocalService, Pool, PoolOrder
+from flashstock.client import Client, CrowdTransport, LocalService, Pool, PoolOrder
 from flashstock.demo.crowd import Crowd
 from flashstock.demo.holds import Fate
 from flashstock.demo.options import DemoOptions
@@ -70,7 +70,9 @@ class Demo:
         self._tally = Tally()
         self._operator = Client(url)
         self._shop = Client(
-            url, connections_max=2 * options.concurrency, observe=self._tally.observe
+            url,
+            observe=self._tally.observe,
+            transport=CrowdTransport(connections_max=2 * options.concurrency),
         )
         self._opens_ms = int(opens_at.timestamp() * 1000)
         self._pace = Pace(self._opens_ms, self._tally)

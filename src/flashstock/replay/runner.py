@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
-from flashstock.client import Client, LocalService
+from flashstock.client import Client, CrowdTransport, LocalService
 from flashstock.model.rules import HOLD_SECONDS_DEFAULT, HOLD_SECONDS_MAX
 from flashstock.replay.account import Account, BookFindings
 from flashstock.replay.desk import Desk
@@ -70,8 +70,8 @@ class Replay:
         self._shop = Client(
             url,
             api_key=options.api_key,
-            connections_max=options.concurrency,
             observe=self._tally.observe,
+            transport=CrowdTransport(connections_max=options.concurrency),
         )
         self._stocking = plan_stocking(run, day, options.exact_stock_ratio)
         self._till = Till()

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
-from random import Random
-from typing import Any
 
 import pytest
 from aiohttp import web
@@ -15,73 +11,10 @@ from aiohttp.test_utils import TestServer, unused_port
 from flashstock.client import Client, Line, PoolOrder, RetryPolicy, UnexpectedAnswer
 from flashstock.errors import ConfigurationError, SoldOut, Unavailable
 from flashstock.model.states import ReservationState
-
-HELD: dict[str, Any] = {
-    "id": "p~0123456789abcdef",
-    "pool": "p",
-    "buyer": "b",
-    "quantity": 2,
-    "state": "held",
-    "expires_at": "2026-11-22T03:00:00.123Z",
-    "receipt": "k.x",
-    "a_member_of_a_later_version": 1,
-}
-SOLD_OUT = {"code": "sold_out", "title": "T", "status": 409, "detail": "d", "available": 0}
-BUSY = {"code": "overloaded", "title": "T", "status": 503}
-
-Answer = Callable[[], web.StreamResponse]
+from tests.unit.client.scripted import BUSY, HELD, SOLD_OUT, Sleeper, answer
 
 
-def answer(body: Any, status: int = 200, **headers: str) -> Answer:
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return lambda: web.json_response(body, status=status, headers=named)
-
-
-@dataclass
-class Service:
-    """Answers in turn, the last one for ever; ``None`` closes the connection instead."""
-
-    url: str
-    answers: list[Answer | None] = field(default_factory=list)
-    received: list[tuple[str, str, dict[str, str], str]] = field(default_factory=list)
-
-    async def handle(self, request: web.Request) -> web.StreamResponse:
-        body = await request.text()
-        self.received.append((request.method, request.raw_path, dict(request.headers), body))
-        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        if answer is None:
-            assert request.transport is not None
-            request.transport.close()
-            return web.Response()
-        return answer()
-
-
-@pytest.fixture
-async def service() -> AsyncIterator[Service]:
-    scripted = Service("")
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", scripted.handle)
-    server = TestServer(app)
-    await server.start_server()
-    scripted.url = str(server.make_url("")).rstrip("/")
-    yield scripted
-    await server.close()
-
-
-@dataclass
-class Sleeper:
-    waits: list[float] = field(default_factory=list)
-
-    async def __call__(self, seconds: float) -> None:
-        self.waits.append(seconds)
-        await asyncio.sleep(0)
-
-
-def client_of(service: Service, sleeper: Sleeper | None = None, **more: Any) -> Client:
-    return Client(service.url, random=Random(1), sleep=sleeper or Sleeper(), **more)
-
-
-async def test_a_hold_is_typed_and_says_whether_it_is_a_replay(service):
+async def test_a_hold_is_typed_and_says_whether_it_is_a_replay(service, client_of):
     service.answers = [answer(HELD, 201), answer(HELD, 200, Idempotency_Replayed="true")]
     async with client_of(service, api_key="secret") as client:
         first = await client.reserve("p", "b", 2, "key-1")
@@ -98,7 +31,7 @@ async def test_a_hold_is_typed_and_says_whether_it_is_a_replay(service):
     assert headers["Authorization"] == "Bearer secret"
 
 
-async def test_a_refusal_is_raised_at_once_by_its_code(service):
+async def test_a_refusal_is_raised_at_once_by_its_code(service, client_of):
     service.answers = [answer(SOLD_OUT, 409)]
     sleeper = Sleeper()
     async with client_of(service, sleeper) as client:
@@ -109,7 +42,7 @@ async def test_a_refusal_is_raised_at_once_by_its_code(service):
     assert sleeper.waits == []
 
 
-async def test_a_503_is_sent_again_with_the_same_key_after_the_time_asked_for(service):
+async def test_a_503_is_sent_again_with_the_same_key_after_the_time_asked_for(service, client_of):
     service.answers = [answer(BUSY, 503, Retry_After="1"), answer(BUSY, 503), answer(HELD, 201)]
     sleeper = Sleeper()
     async with client_of(service, sleeper) as client:
@@ -121,7 +54,7 @@ async def test_a_503_is_sent_again_with_the_same_key_after_the_time_asked_for(se
     assert 0.0 < sleeper.waits[1] < 1.0
 
 
-async def test_a_connection_that_breaks_before_the_answer_is_tried_again(service):
+async def test_a_connection_that_breaks_before_the_answer_is_tried_again(service, client_of):
     service.answers = [None, None, answer(HELD, 201)]
     async with client_of(service) as client:
         await client.confirm("p~0123456789abcdef", "pay-1")
@@ -131,7 +64,7 @@ async def test_a_connection_that_breaks_before_the_answer_is_tried_again(service
     }
 
 
-async def test_it_gives_up_in_the_end_and_keeps_the_reason(service):
+async def test_it_gives_up_in_the_end_and_keeps_the_reason(service, client_of):
     service.answers = [answer(BUSY, 503, Retry_After="1")]
     sleeper = Sleeper()
     policy = RetryPolicy(attempts_max=4)
@@ -139,18 +72,19 @@ async def test_it_gives_up_in_the_end_and_keeps_the_reason(service):
         with pytest.raises(Unavailable) as gone:
             await client.cancel("p~0123456789abcdef")
     assert gone.value.code == "overloaded"
+    assert gone.value.extra["retry_after_ms"] == 1_000
     assert len(service.received) == 4
     assert len(sleeper.waits) == 3
 
 
-async def test_nobody_at_the_address_is_unavailable_and_not_ready():
-    async with Client(f"http://127.0.0.1:{unused_port()}", sleep=Sleeper()) as client:
+async def test_nobody_at_the_address_is_unavailable_and_not_ready(client_at):
+    async with client_at(f"http://127.0.0.1:{unused_port()}") as client:
         assert not await client.ready()
         with pytest.raises(Unavailable, match="no answer"):
             await client.pool("p")
 
 
-async def test_an_answer_that_takes_too_long_counts_as_none():
+async def test_an_answer_that_takes_too_long_counts_as_none(client_at):
     async def slow(request: web.Request) -> web.Response:
         await asyncio.sleep(30)
         return web.Response()
@@ -161,21 +95,21 @@ async def test_an_answer_that_takes_too_long_counts_as_none():
     await server.start_server()
     policy = RetryPolicy(attempts_max=2)
     address = str(server.make_url(""))
-    async with Client(address, timeout_ms=50, retry=policy, sleep=Sleeper()) as client:
+    async with client_at(address, timeout_ms=50, retry=policy) as client:
         with pytest.raises(Unavailable):
             await client.pool("p")
     await server.close()
 
 
 @pytest.mark.parametrize("body", ["not an object", {"id": "p"}, {**HELD, "state": "floating"}])
-async def test_a_body_that_is_not_of_the_interface_is_said_so(service, body):
+async def test_a_body_that_is_not_of_the_interface_is_said_so(service, client_of, body):
     service.answers = [answer(body)]
     async with client_of(service) as client:
         with pytest.raises(UnexpectedAnswer):
             await client.reservation("p~0123456789abcdef")
 
 
-async def test_every_send_is_observed(service):
+async def test_every_send_is_observed(service, client_of):
     service.answers = [None, answer(SOLD_OUT, 409)]
     seen: list[tuple[str, int | None]] = []
 
@@ -189,7 +123,7 @@ async def test_every_send_is_observed(service):
     assert seen == [("reserve", None), ("reserve", 409)]
 
 
-async def test_names_that_are_no_path_segment_are_quoted(service):
+async def test_names_that_are_no_path_segment_are_quoted(service, client_of):
     service.answers = [answer(BUSY, 404)]
     async with client_of(service) as client:
         with pytest.raises(Unavailable):
@@ -197,7 +131,7 @@ async def test_names_that_are_no_path_segment_are_quoted(service):
     assert service.received[0][1] == "/v1/pools/a%2Fb%3Fc%20d%25"
 
 
-async def test_a_redirect_is_not_followed(service):
+async def test_a_redirect_is_not_followed(service, client_of):
     service.answers = [lambda: web.Response(status=302, headers={"Location": "/elsewhere"})]
     async with client_of(service) as client:
         with pytest.raises(UnexpectedAnswer):
@@ -205,25 +139,28 @@ async def test_a_redirect_is_not_followed(service):
     assert len(service.received) == 1
 
 
-async def test_pools_and_carts_are_sent_as_the_interface_names_them(service):
+async def test_pools_and_carts_are_sent_as_the_interface_names_them(service, client_of):
     pool = {"id": "p", "state": "open", "total": 5, "available": 5, "held": 0, "sold": 0}
     cart = {"id": "c", "buyer": "b", "reservations": [HELD]}
     service.answers = [answer(pool, 201), answer(cart, 201), answer(pool), answer(HELD)]
     async with client_of(service) as client:
         await client.open_pool(PoolOrder("p", "sku", 5, hold_seconds=3))
         held = await client.reserve_cart("b", [Line("p", 1), Line("p", 1)], "k")
-        await client.adjust("p", 4, "k2")
+        grown = await client.adjust("p", 4, "k2")
         await client.return_units(HELD["id"], 1, "k3")
+        await client.return_units(HELD["id"], None, "k4", restock=False)
     assert held.reservations[0].quantity == 2
+    assert grown.total == 5
     assert [body for _, _, _, body in service.received] == [
         '{"id":"p","sku":"sku","quantity":5,"hold_seconds":3}',
         '{"buyer":"b","lines":[{"pool":"p","quantity":1},{"pool":"p","quantity":1}]}',
         '{"delta":4}',
         '{"quantity":1}',
+        '{"restock":false}',
     ]
 
 
-async def test_refunds_are_read_to_the_last_page(service):
+async def test_refunds_are_read_to_the_last_page(service, client_of):
     refund = {"id": 7, "reservation": "p~1", "pool": "p", "quantity": 1, "payment_ref": "pay"}
     service.answers = [
         answer({"items": [refund], "next_after": 7}),
@@ -243,6 +180,6 @@ def test_an_address_that_is_none_is_refused_at_once(address):
         Client(address)
 
 
-async def test_a_client_outside_its_context_says_so():
-    with pytest.raises(RuntimeError, match="async with"):
-        await Client("http://127.0.0.1:1").pool("p")
+async def test_a_client_outside_its_context_says_so(client_at):
+    with pytest.raises(RuntimeError, match=r"outside `(async )?with`"):
+        await client_at("http://127.0.0.1:1").pool("p")
