@@ -10,6 +10,8 @@
     │   ├── WebhookDisabled  TooManyWebhooks  CaseResolved
     │   ├── CampaignOutdated  WrongCampaignState  OwnSubmission  CampaignItemFixed  BundleExists
     │   ├── BalancePaid  NoBalanceDue  PoolOfBook
+    │   ├── GroupOnly  NotAGroupBuy  GroupFull  GroupOver  GroupNotFormed
+    │   ├── SeatsLimit  GroupsLimit  OpenLimit
     │   └── PoolExists  KeyExists  InsufficientStock  NotRecorded
     ├── NotFound (404)          UnknownPool  UnknownReservation  UnknownRefund  UnknownKey
     │                           UnknownPath  UnknownSku  UnknownLocation
@@ -17,7 +19,7 @@
     │                           UnknownStocktake  UnknownLot
     │                           UnknownChannel  UnknownOrder
     │                           UnknownCampaign  UnknownCampaignItem  UnknownBundle
-    │                           UnknownPoolCommand
+    │                           UnknownPoolCommand  UnknownGroup
     │                           UnknownWebhook  UnknownDelivery  UnknownPaymentCase
     ├── Invalid (4xx)           InvalidRequest  IdempotencyMismatch  IdempotencyKeyRequired
     │                           BodyTooLarge  UnsupportedMediaType  WrongMethod
@@ -31,6 +33,17 @@
 
 from __future__ import annotations
 
+from flashstock.errors.groups import (
+    GroupFull,
+    GroupNotFormed,
+    GroupOnly,
+    GroupOver,
+    GroupsLimit,
+    NotAGroupBuy,
+    OpenLimit,
+    SeatsLimit,
+    UnknownGroup,
+)
 from flashstock.errors.requests import (
     BodyTooLarge,
     FileRefused,
@@ -137,6 +150,11 @@ __all__ = [
     "FileRefused",
     "FlashstockError",
     "Forbidden",
+    "GroupFull",
+    "GroupNotFormed",
+    "GroupOnly",
+    "GroupOver",
+    "GroupsLimit",
     "IdempotencyKeyRequired",
     "IdempotencyMismatch",
     "InsufficientStock",
@@ -146,6 +164,7 @@ __all__ = [
     "LotStillValid",
     "MalformedRequest",
     "NoBalanceDue",
+    "NotAGroupBuy",
     "NotConfirmed",
     "NotEligible",
     "NotFound",
@@ -155,6 +174,7 @@ __all__ = [
     "NotShippable",
     "NotShipped",
     "NotStarted",
+    "OpenLimit",
     "Overloaded",
     "OwnStocktake",
     "OwnSubmission",
@@ -168,6 +188,7 @@ __all__ = [
     "RefundSettled",
     "Refused",
     "ReservationExpired",
+    "SeatsLimit",
     "SoldOut",
     "SplitNeeded",
     "StocktakeOutdated",
@@ -179,6 +200,7 @@ __all__ = [
     "UnknownCampaignItem",
     "UnknownChannel",
     "UnknownDelivery",
+    "UnknownGroup",
     "UnknownKey",
     "UnknownLocation",
     "UnknownLot",
