@@ -29,6 +29,11 @@ COUNTS: Final = (
     "locked_delta",
     "lives_count",
     "lives_ms",
+    "groups_opened",
+    "groups_formed",
+    "groups_failed",
+    "refunded_count",
+    "refunded_units",
 )
 """What is added up for each pool and minute. ``*_delta`` is what the minute did to the pool's own
 counters; ``lives_ms`` is how long the holds lasted that ended in the minute."""
