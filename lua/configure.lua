@@ -4,12 +4,13 @@ KEYS  1 shard_meta   2 shard_log   3 pool   4 due
 ARGV  1 pool_id   2 mode (create, update)   3 total   4 locked   5 reason (may be '')
       6… field, value, … (rules)
 RETURNS {status, now_ms, seq, field, value, …}: the pool as it is now
-      0 CONFIGURED   1 EXISTS   2 CLOSED   3 UNCHANGED   -1 FENCED   -2 UNKNOWN_POOL
+      0 CONFIGURED   1 EXISTS   2 CLOSED   3 UNCHANGED   4 GROUP_BUY_FIXED   -1 FENCED
+      -2 UNKNOWN_POOL
 WHY   the script that sells reads the rules in the same step, so a change has an exact moment. ]]
 --#include shard
 
 local RULES = { 'sku', 'state', 'per_buyer_limit', 'hold_ms', 'starts_at_ms', 'ends_at_ms',
-  'durability', 'waves', 'audience', 'channels', 'deduct' }
+  'durability', 'waves', 'audience', 'channels', 'deduct', 'group_buy' }
 local pool_id, create = ARGV[1], ARGV[2] == 'create'
 local state = call('HGET', KEYS[3], 'state')
 local function answer(status)
@@ -23,9 +24,15 @@ elseif state == 'closed' then
   return answer(2)
 end
 
-local changed = create
+local changed, fixed = create, false
 for index = 6, #ARGV, 2 do
-  changed = changed or (call('HGET', KEYS[3], ARGV[index]) or '') ~= ARGV[index + 1]
+  local before, after = call('HGET', KEYS[3], ARGV[index]) or '', ARGV[index + 1]
+  changed = changed or before ~= after
+  -- A seat and a plain hold end in different ways: no pool may have both.
+  fixed = fixed or (ARGV[index] == 'group_buy' and (before == '') ~= (after == ''))
+end
+if fixed and not create then
+  return answer(4)
 end
 if not changed then
   return answer(3)
@@ -38,7 +45,8 @@ end
 call('HSET', KEYS[3], unpack(ARGV, 6))
 local values = call('HMGET', KEYS[3], unpack(RULES))
 -- What `reserve` looks at first: is there any rule that few pools have?
-local special = (values[9] or '') .. (values[10] or '') ~= '' or (values[11] or 'hold') ~= 'hold'
+local special = (values[9] or '') .. (values[10] or '') .. (values[12] or '') ~= ''
+  or (values[11] or 'hold') ~= 'hold'
 call('HSET', KEYS[3], 'special', special and '1' or '0')
 local fields = { create and 1 or 0, ARGV[3], ARGV[4] }
 for index, name in ipairs(RULES) do

@@ -64,6 +64,31 @@ def buyers(shard: int, pool_id: str) -> str:
     return f"{shard_tag(shard)}:buyers:{limit_scope(pool_id)}"
 
 
+def groups(shard: int) -> str:
+    """Hash: digest → packed group (``model/group_records.py``), of all pools of the shard."""
+    return f"{shard_tag(shard)}:groups"
+
+
+def group_members(shard: int, pool_id: str) -> str:
+    """Sorted set, all scores 0: the seats of each group, those paid first, in their order."""
+    return f"{shard_tag(shard)}:group-members:{pool_id}"
+
+
+def group_seats(shard: int, pool_id: str) -> str:
+    """Hash: group, tab, buyer → the buyer's seats in it; tab, buyer → the groups they are in."""
+    return f"{shard_tag(shard)}:group-seats:{pool_id}"
+
+
+def open_groups(shard: int, pool_id: str) -> str:
+    """Sorted set: open groups with a free seat, the nearest to full and then to its end first."""
+    return f"{shard_tag(shard)}:open-groups:{pool_id}"
+
+
+def group_deadlines(shard: int, pool_id: str) -> str:
+    """Sorted set: group → its deadline until it is settled, then when to forget it (ms)."""
+    return f"{shard_tag(shard)}:group-deadlines:{pool_id}"
+
+
 def command(shard: int, digest: str) -> str:
     """String: what an idempotent command did. Expires by itself."""
     return f"{shard_tag(shard)}:command:{digest}"
@@ -84,6 +109,7 @@ SHARD_KEYS: Final[dict[str, Callable[[int], str]]] = {
     "shard_log": shard_log,
     "reservations": reservations,
     "due": due,
+    "groups": groups,
 }
 """Key names in script headers that need a shard only."""
 
@@ -92,6 +118,10 @@ POOL_KEYS: Final[dict[str, Callable[[int, str], str]]] = {
     "deadlines": deadlines,
     "retired": retired,
     "buyers": buyers,
+    "group_members": group_members,
+    "group_seats": group_seats,
+    "open_groups": open_groups,
+    "group_deadlines": group_deadlines,
 }
 """Key names in script headers that need a pool."""
 

@@ -32,7 +32,10 @@ class ReserveStatus(IntEnum):
 
 
 class Verdict(IntEnum):
-    """What reserve and reserve_cart say of one item. HELD is granted: held, or ordered."""
+    """What reserve, reserve_cart and take_seats say of one item. HELD is granted: held, or ordered.
+
+    A batch's verdicts are one character each, 48 above the number: ``0`` for HELD.
+    """
 
     HELD = 0
     REPLAYED = 1
@@ -44,6 +47,13 @@ class Verdict(IntEnum):
     PAUSED = 7
     UNKNOWN_POOL = 8
     NOT_ELIGIBLE = 9
+    GROUP_ONLY = 10
+    GROUP_UNKNOWN = 11
+    GROUP_FULL = 12
+    GROUP_OVER = 13
+    SEATS_LIMIT = 14
+    GROUPS_LIMIT = 15
+    OPEN_LIMIT = 16
 
 
 class ReserveCartStatus(IntEnum):
@@ -60,6 +70,8 @@ class ConfirmStatus(IntEnum):
     PAYMENT_REF_USED = 4
     REFUND_DUE = 5
     ALREADY_CANCELLED = 6
+    GROUP_SEAT = 7
+    """Nothing was decided: ``pay_seat`` is to be asked, and answers with the others."""
     FENCED = -1
 
 
@@ -78,6 +90,8 @@ class CancelStatus(IntEnum):
     UNKNOWN = 2
     ALREADY_CONFIRMED = 3
     EXPIRED = 4
+    GROUP_SEAT = 5
+    """Nothing was decided: ``leave_group`` is to be asked, and answers with the others."""
     FENCED = -1
 
 
@@ -99,11 +113,14 @@ class ReturnSaleStatus(IntEnum):
     ALREADY_RETURNED = 4
     TOO_MANY = 5
     MISMATCH = 6
+    NOT_FORMED = 7
     FENCED = -1
 
 
 class ExpireStatus(IntEnum):
     OK = 0
+    GROUP_POOL = 1
+    """Nothing was done: ``sweep_groups`` does it."""
     FENCED = -1
     UNKNOWN_POOL = -2
 
@@ -123,6 +140,8 @@ class ConfigureStatus(IntEnum):
     EXISTS = 1
     CLOSED = 2
     UNCHANGED = 3
+    GROUP_BUY_FIXED = 4
+    """A pool that sells to groups stays one, and no other becomes one."""
     FENCED = -1
     UNKNOWN_POOL = -2
 
@@ -168,6 +187,64 @@ class RetractStatus(IntEnum):
 class RestoreStatus(IntEnum):
     OK = 0
     FENCED = -1
+
+
+class TakeSeatsStatus(IntEnum):
+    OK = 0
+    FENCED = -1
+    UNKNOWN_POOL = -2
+    NOT_A_GROUP_BUY = -3
+
+
+class PaySeatStatus(IntEnum):
+    """Numbered as ``ConfirmStatus`` is. CONFIRMED is paid: the record says whether it is sold."""
+
+    CONFIRMED = 0
+    REPLAYED = 1
+    UNKNOWN = 2
+    ALREADY_CONFIRMED = 3
+    PAYMENT_REF_USED = 4
+    REFUND_DUE = 5
+    ALREADY_CANCELLED = 6
+    FENCED = -1
+
+
+class LeaveGroupStatus(IntEnum):
+    """Numbered as ``CancelStatus`` is. A paid seat that is left is refunded."""
+
+    CANCELLED = 0
+    REPLAYED = 1
+    UNKNOWN = 2
+    ALREADY_CONFIRMED = 3
+    EXPIRED = 4
+    FENCED = -1
+
+
+class SweepGroupsStatus(IntEnum):
+    OK = 0
+    FENCED = -1
+    UNKNOWN_POOL = -2
+
+
+class SettleGroupStatus(IntEnum):
+    SETTLED = 0
+    MORE = 1
+    """It is decided, and seats are left to settle: ask again, or leave it to the sweeper."""
+    OPEN = 2
+    UNKNOWN = 3
+    FENCED = -1
+
+
+class ReadGroupsStatus(IntEnum):
+    OK = 0
+    FENCED = -1
+
+
+class ListOpenGroupsStatus(IntEnum):
+    OK = 0
+    FENCED = -1
+    UNKNOWN_POOL = -2
+    NOT_A_GROUP_BUY = -3
 
 
 class TakeoverStatus(IntEnum):

@@ -15,11 +15,15 @@ from redis.asyncio import Redis
 from flashstock.errors import Recovering, UnknownPool
 from flashstock.hotpath import keys, replies
 from flashstock.hotpath.connection import translated_failures
+from flashstock.hotpath.group_calls import GroupCalls
 from flashstock.hotpath.scripts import (
     FENCED,
     AdjustStatus,
+    CancelStatus,
     ClaimPaymentStatus,
     ConfigureStatus,
+    ConfirmStatus,
+    ExpireStatus,
     KnownStatus,
     RepairStatus,
     ReserveStatus,
@@ -43,7 +47,7 @@ def _nothing(shard: int) -> int:  # noqa: ARG001 (of any)
     return 0
 
 
-class HotStore:
+class HotStore(GroupCalls):
     """All shards of one data set.
 
     A shard answers only while it is open: ``open_shard`` names the scripts of its generation,
@@ -191,12 +195,13 @@ class HotStore:
         return replies.cart_reply(generation, reply)
 
     async def confirm(self, target: ReservationId, payment_ref: str) -> replies.ReservationReply:
-        """Turn a hold into a sale, once. Outcomes: ``ConfirmStatus``."""
+        """Turn a hold into a sale, once, or pay for a seat. Outcomes: ``ConfirmStatus``."""
         arguments = [target.digest, payment_ref, str(target)]
         digest = digest_of("payment", payment_ref)
-        return replies.reservation_reply(
-            *await self._call_pool("confirm", target.pool, arguments, digest)
-        )
+        generation, reply = await self._call_pool("confirm", target.pool, arguments, digest)
+        if reply[0] == ConfirmStatus.GROUP_SEAT:
+            return await self.pay_seat(target, payment_ref)
+        return replies.reservation_reply(generation, reply)
 
     async def reclaim(
         self,
@@ -240,10 +245,13 @@ class HotStore:
         return generation, bool(reply[0] == ClaimPaymentStatus.CLAIMED)
 
     async def cancel(self, target: ReservationId, kind: str) -> replies.ReservationReply:
-        """Give a hold back; ``kind`` is cancelled or revoked. Outcomes: ``CancelStatus``."""
-        return replies.reservation_reply(
-            *await self._call_pool("cancel", target.pool, [target.digest, kind])
-        )
+        """Give a hold or a seat back; ``kind`` is cancelled or revoked. Outcomes:
+        ``CancelStatus``.
+        """
+        generation, reply = await self._call_pool("cancel", target.pool, [target.digest, kind])
+        if reply[0] == CancelStatus.GROUP_SEAT:
+            return await self.leave_group(target, kind)
+        return replies.reservation_reply(generation, reply)
 
     async def extend(self, target: ReservationId, extension_ms: int) -> replies.ReservationReply:
         """Move a deadline to ``now + extension_ms``. Outcomes: ``ExtendStatus``."""
@@ -279,6 +287,8 @@ class HotStore:
     async def expire(self, pool_id: str, batch_max: int) -> tuple[int, int]:
         """Do what time alone decides in one pool: (units released, next moment in ms or 0)."""
         _, reply = await self._call_pool("expire", pool_id, [batch_max])
+        if reply[0] == ExpireStatus.GROUP_POOL:
+            return await self.sweep_groups(pool_id, batch_max)
         return reply[3], reply[4]
 
     async def adjust(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from flashstock.model.rules import PoolRules, Wave
-from flashstock.model.states import ReservationState
+from flashstock.model.states import FailReason, ReservationState
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,8 @@ class Released:
 
 @dataclass(frozen=True, slots=True)
 class Withdrawn:
-    """An ordered reservation ended unpaid: ``state`` is cancelled or revoked. No units move."""
+    """An ordered reservation ended unpaid: ``state`` is cancelled or revoked, or expired where it
+    was a seat. No units move."""
 
     pool: str
     at_ms: int
@@ -171,6 +172,96 @@ class Repaired:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class GroupsOpened:
+    """Groups of one pool that were opened together. The openers' seats are granted next."""
+
+    pool: str
+    at_ms: int
+    deadline_ms: int
+    rules_text: str
+    groups: tuple[str, ...]
+    """Their digests, which are those of the openers' reservations."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeatPaid:
+    """A seat was paid whose units are taken when its group forms: ``before → paid``."""
+
+    pool: str
+    at_ms: int
+    digest: str
+    before: ReservationState
+    quantity: int
+    buyer: str
+    payment_ref: str
+    order_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class SeatsServed:
+    """Paid seats of a group that forms are sold, in the step that forms it: ``paid → confirmed``,
+    and their units leave what is available.
+    """
+
+    pool: str
+    at_ms: int
+    group: str
+    seats: tuple[Release, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupFormed:
+    pool: str
+    at_ms: int
+    group: str
+    paid: int
+    house: int
+    """Seats that the house completed."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupFailed:
+    """From here on nobody gets in; its seats are given back in the events that follow."""
+
+    pool: str
+    at_ms: int
+    group: str
+    reason: FailReason
+    paid: int
+    """Seats that were paid, and are to be refunded."""
+
+
+class RefundedSeat(NamedTuple):
+    """One paid seat that was given back. ``before`` is confirmed (its units return) or paid."""
+
+    digest: str
+    before: ReservationState
+    quantity: int
+    buyer: str
+    payment_ref: str
+
+
+@dataclass(frozen=True, slots=True)
+class SeatsRefunded:
+    """Paid seats of a group that failed, or that their buyers left: each refund is due."""
+
+    pool: str
+    at_ms: int
+    group: str
+    seats: tuple[RefundedSeat, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenerPassed:
+    """The opener left an open group; ``opener`` is the digest of the seat that follows."""
+
+    pool: str
+    at_ms: int
+    group: str
+    opener: str
+
+
 Event = (
     Held
     | Released
@@ -183,6 +274,13 @@ Event = (
     | WaveReleased
     | Configured
     | Repaired
+    | GroupsOpened
+    | SeatPaid
+    | SeatsServed
+    | GroupFormed
+    | GroupFailed
+    | SeatsRefunded
+    | OpenerPassed
 )
 
 

@@ -18,17 +18,32 @@ from flashstock.model.event_types import (
     Confirmed,
     Event,
     Extended,
+    GroupFailed,
+    GroupFormed,
+    GroupsOpened,
     Held,
     Hold,
     LogEntry,
     MalformedEntry,
+    OpenerPassed,
     RefundDue,
+    RefundedSeat,
     Release,
     Released,
     Repaired,
     Returned,
+    SeatPaid,
+    SeatsRefunded,
+    SeatsServed,
     WaveReleased,
     Withdrawn,
+)
+from flashstock.model.group_events import (
+    GROUP_DECODERS,
+    GroupEvent,
+    encode_group_event,
+    group_events_in,
+    parts_of,
 )
 from flashstock.model.ids import FIELD_SEPARATOR
 from flashstock.model.records import LETTER_OF, STATE_LETTERS
@@ -42,15 +57,23 @@ __all__ = [
     "Confirmed",
     "Event",
     "Extended",
+    "GroupFailed",
+    "GroupFormed",
+    "GroupsOpened",
     "Held",
     "Hold",
     "LogEntry",
     "MalformedEntry",
+    "OpenerPassed",
     "RefundDue",
+    "RefundedSeat",
     "Release",
     "Released",
     "Repaired",
     "Returned",
+    "SeatPaid",
+    "SeatsRefunded",
+    "SeatsServed",
     "WaveReleased",
     "Withdrawn",
     "decode",
@@ -90,6 +113,7 @@ def encode_rules(rules: PoolRules) -> dict[str, str]:
         "audience": rules.audience,
         "channels": rules.channels,
         "deduct": rules.deduct.value,
+        "group_buy": rules.group_buy,
     }
 
 
@@ -110,6 +134,7 @@ def decode_rules(fields: Mapping[str, str]) -> PoolRules:
         audience=fields.get("audience", ""),
         channels=fields.get("channels", ""),
         deduct=DeductMode(fields.get("deduct") or DeductMode.HOLD),
+        group_buy=fields.get("group_buy", ""),
     )
 
 
@@ -226,6 +251,7 @@ _DECODERS: Final[dict[str, Callable[[str, int, list[str]], Event]]] = {
     "wave_released": _wave_released,
     "configured": _configured,
     "repaired": _repaired,
+    **GROUP_DECODERS,
 }
 
 EVENT_KINDS: Final = frozenset(_DECODERS)
@@ -254,7 +280,7 @@ def events_in(event: Event) -> int:
         return len(event.holds)
     if isinstance(event, Released):
         return len(event.releases)
-    return 1
+    return group_events_in(event) if isinstance(event, GroupEvent) else 1
 
 
 def split(event: Event) -> tuple[Event, ...]:
@@ -264,7 +290,7 @@ def split(event: Event) -> tuple[Event, ...]:
     if isinstance(event, Released):
         parts = event.releases
         return tuple(Released(event.pool, event.at_ms, event.state, (r,)) for r in parts)
-    return (event,)
+    return parts_of(event) if isinstance(event, GroupEvent) else (event,)
 
 
 def encode(event: Event) -> tuple[str, str]:
@@ -275,6 +301,8 @@ def encode(event: Event) -> tuple[str, str]:
 
 
 def _encoded(event: Event) -> tuple[str, tuple[object, ...]]:
+    if isinstance(event, GroupEvent):
+        return encode_group_event(event)
     match event:
         case Held():
             return event.state.value, (

@@ -8,120 +8,35 @@ tests replay whole histories through the same function.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 from flashstock.model import events
-from flashstock.model.rules import NO_DEADLINE_MS, PoolRules, Wave
+from flashstock.model.changes import (
+    Changes,
+    FoldViolation,
+    GroupChange,
+    GroupRow,
+    PoolChange,
+    Refund,
+    ReservationChange,
+    ReservationRow,
+    Sale,
+)
+from flashstock.model.group_fold import fold_group, fold_new_seat
+from flashstock.model.rules import NO_DEADLINE_MS
 from flashstock.model.states import ReservationState
 
-
-class FoldViolation(ValueError):
-    """An event that contradicts an earlier one (an end after an end, a second hold)."""
-
-    def __init__(self, seq: int, message: str) -> None:
-        super().__init__(f"seq {seq}: {message}")
-        self.seq = seq
-
-
-@dataclass(slots=True)
-class ReservationRow:
-    """A reservation to insert. Times are ms since the epoch."""
-
-    id: str
-    pool: str
-    buyer: str
-    quantity: int
-    cart: str
-    state: ReservationState
-    deadline_ms: int
-    created_at_ms: int
-    updated_at_ms: int
-    generation: int
-    seq: int
-    """The first event number of the log entry that granted it, as in its receipt."""
-    payment_ref: str | None = None
-    order_index: int = 0
-    returned: int = 0
-
-
-@dataclass(slots=True)
-class ReservationChange:
-    """A reservation that is in SQL already. ``None`` keeps what is there."""
-
-    id: str
-    expected: ReservationState
-    """The state it must be found in; anything else is a violation."""
-    state: ReservationState
-    updated_at_ms: int
-    deadline_ms: int | None = None
-    payment_ref: str | None = None
-    order_index: int | None = None
-    returned: int | None = None
-    quantity: int | None = None
-    """What the run moved for it; SQL must say the same, else the sums would drift apart."""
-    ended_at_ms: int | None = None
-    """Where the run ends a hold: what becomes the deadline of one that had none."""
-    returned_before: int | None = None
-    """How many units must have come back already, where the run returns some."""
-
-
-@dataclass(slots=True)
-class PoolChange:
-    """One pool's movement over the run: deltas, and new rules where they changed."""
-
-    total: int = 0
-    held: int = 0
-    sold: int = 0
-    locked: int = 0
-    created_at_ms: int | None = None
-    """Set where the pool is new: its row is inserted, not updated."""
-    rules: PoolRules | None = None
-    waves: tuple[Wave, ...] | None = None
-    """Set where waves were released without a change of rules: what is still to come."""
-    updated_at_ms: int = 0
-
-
-@dataclass(slots=True)
-class Sale:
-    """A confirmation: it becomes an order with a number."""
-
-    reservation_id: str
-    pool: str
-    buyer: str
-    quantity: int
-    payment_ref: str
-    order_index: int
-    confirmed_at_ms: int
-
-
-@dataclass(slots=True)
-class Refund:
-    """A payment that could not be served."""
-
-    reservation_id: str
-    pool: str
-    buyer: str
-    quantity: int
-    payment_ref: str
-    recorded_at_ms: int
-
-
-@dataclass(slots=True)
-class Changes:
-    """Everything one run of events does to SQL."""
-
-    inserted: dict[str, ReservationRow] = field(default_factory=dict)
-    changed: dict[str, ReservationChange] = field(default_factory=dict)
-    pools: dict[str, PoolChange] = field(default_factory=dict)
-    sales: list[Sale] = field(default_factory=list)
-    refunds: list[Refund] = field(default_factory=list)
-
-    def pool(self, pool: str, at_ms: int) -> PoolChange:
-        change = self.pools.get(pool)
-        if change is None:
-            change = self.pools[pool] = PoolChange()
-        change.updated_at_ms = at_ms
-        return change
+__all__ = [
+    "Changes",
+    "FoldViolation",
+    "GroupChange",
+    "GroupRow",
+    "PoolChange",
+    "Refund",
+    "ReservationChange",
+    "ReservationRow",
+    "Sale",
+    "fold",
+]
 
 
 def fold(entries: Iterable[tuple[events.LogEntry, events.Event]]) -> Changes:
@@ -145,8 +60,11 @@ def _fold_one(changes: Changes, entry: events.LogEntry, event: events.Event) -> 
             _fold_held(changes, pool, entry, event)
         case events.Released() | events.Withdrawn():
             _fold_unpaid(changes, pool, entry, event)
-        case events.Confirmed():
-            _fold_confirmed(changes, pool, entry, event)
+        case events.Confirmed() | events.SeatPaid():
+            _fold_paid(changes, pool, entry, event)
+        case events.SeatsServed() | events.SeatsRefunded():
+            _fold_settled(changes, pool, entry, event)
+            fold_group(changes, entry, event)
         case events.RefundDue():
             changes.refunds.append(
                 Refund(
@@ -180,8 +98,8 @@ def _fold_one(changes: Changes, entry: events.LogEntry, event: events.Event) -> 
             pool.waves = event.waves
         case events.Configured():
             _fold_configured(pool, entry, event, known)
-        case events.Repaired():
-            pass
+        case _:
+            fold_group(changes, entry, event)
 
 
 def _fold_held(
@@ -206,6 +124,8 @@ def _fold_held(
         )
         if event.state is ReservationState.HELD:
             pool.held += hold.quantity
+        if hold.cart:
+            fold_new_seat(changes, entry.seq, changes.inserted[reservation_id])
 
 
 def _fold_unpaid(
@@ -226,18 +146,23 @@ def _fold_unpaid(
             pool.held -= quantity
 
 
-def _fold_confirmed(
-    changes: Changes, pool: PoolChange, entry: events.LogEntry, event: events.Confirmed
+def _fold_paid(
+    changes: Changes,
+    pool: PoolChange,
+    entry: events.LogEntry,
+    event: events.Confirmed | events.SeatPaid,
 ) -> None:
     reservation_id = f"{event.pool}~{event.digest}"
-    confirmed = ReservationState.CONFIRMED
-    row = _move(changes, entry.seq, reservation_id, event.before, confirmed, event.at_ms)
+    sells = isinstance(event, events.Confirmed)
+    after = ReservationState.CONFIRMED if sells else ReservationState.PAID
+    row = _move(changes, entry.seq, reservation_id, event.before, after, event.at_ms)
     _same_quantity(row, entry.seq, event.quantity)
     row.payment_ref = event.payment_ref
     row.order_index = event.order_index
     if event.before is ReservationState.HELD:
         pool.held -= event.quantity
-    pool.sold += event.quantity
+    if sells:
+        pool.sold += event.quantity
     changes.sales.append(
         Sale(
             reservation_id,
@@ -249,6 +174,28 @@ def _fold_confirmed(
             event.at_ms,
         )
     )
+
+
+def _fold_settled(
+    changes: Changes,
+    pool: PoolChange,
+    entry: events.LogEntry,
+    event: events.SeatsServed | events.SeatsRefunded,
+) -> None:
+    """Paid seats of a group that formed are sold, those of one that failed are owed for."""
+    for seat in event.seats:
+        reservation_id = f"{event.pool}~{seat.digest}"
+        if isinstance(seat, events.RefundedSeat):
+            before, after = seat.before, ReservationState.REFUNDED
+            changes.unsold[reservation_id] = event.at_ms
+            owed = (seat.buyer, seat.quantity, seat.payment_ref, event.at_ms)
+            changes.refunds.append(Refund(reservation_id, event.pool, *owed))
+        else:
+            before, after = ReservationState.PAID, ReservationState.CONFIRMED
+        row = _move(changes, entry.seq, reservation_id, before, after, event.at_ms)
+        _same_quantity(row, entry.seq, seat.quantity)
+        sold = after is ReservationState.CONFIRMED
+        pool.sold += seat.quantity * (sold - (before is ReservationState.CONFIRMED))
 
 
 def _fold_configured(

@@ -21,6 +21,8 @@ STATE_LETTERS: Final = {
     "e": ReservationState.EXPIRED,
     "v": ReservationState.REVOKED,
     "r": ReservationState.RETURNED,
+    "p": ReservationState.PAID,
+    "u": ReservationState.REFUNDED,
 }
 LETTER_OF: Final[dict[str, str]] = {state.value: letter for letter, state in STATE_LETTERS.items()}
 

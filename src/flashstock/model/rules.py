@@ -55,11 +55,14 @@ class PoolRules:
     channels: str = ""
     """Names with commas between."""
     deduct: DeductMode = DeductMode.HOLD
+    group_buy: str = ""
+    """``GroupRules.text`` where the pool sells to groups only, from its first day to its last."""
 
     @property
     def special(self) -> bool:
         """Is there any rule that few pools have? ``lua/configure.lua`` says so too."""
-        return bool(self.audience or self.channels) or self.deduct is not DeductMode.HOLD
+        few = self.audience or self.channels or self.group_buy
+        return bool(few) or self.deduct is not DeductMode.HOLD
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,16 +9,40 @@ class ReservationState(StrEnum):
     """``held → confirmed | cancelled | expired | revoked``; ``confirmed → returned``.
 
     ``ordered → confirmed | cancelled | revoked`` where the pool takes units at the payment.
+    A seat of a group that takes units when it forms: ``ordered → paid → confirmed``, and it may
+    expire. A paid seat that is given back, or whose group fails: ``paid, confirmed → refunded``.
     """
 
     HELD = "held"
     ORDERED = "ordered"
     """Wanted, and holding nothing."""
+    PAID = "paid"
+    """A seat that is paid and holds nothing before its group forms."""
     CONFIRMED = "confirmed"
     CANCELLED = "cancelled"
     EXPIRED = "expired"
     REVOKED = "revoked"
     RETURNED = "returned"
+    REFUNDED = "refunded"
+    """A paid seat without a formed group; its refund is on record."""
+
+
+class GroupState(StrEnum):
+    """``open → formed | failed``, once."""
+
+    OPEN = "open"
+    FORMED = "formed"
+    FAILED = "failed"
+
+
+class FailReason(StrEnum):
+    """Why a group failed."""
+
+    DEADLINE = "deadline"
+    NO_STOCK = "no_stock"
+    """It was full, or the house would have completed it, and too few units were left."""
+    ABANDONED = "abandoned"
+    """Its last seat was given up."""
 
 
 class PoolState(StrEnum):

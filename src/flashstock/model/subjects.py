@@ -17,8 +17,16 @@ def subject_of(event: events.Event) -> str:
             return release.digest
         case events.Withdrawn() | events.Confirmed() | events.RefundDue() | events.Extended():
             return event.digest
-        case events.Returned():
+        case events.Returned() | events.SeatPaid():
             return event.digest
+        case events.SeatsServed(seats=(seat,)):
+            return seat.digest
+        case events.SeatsRefunded(seats=(refunded,)):
+            return refunded.digest
+        case events.GroupsOpened(groups=(group,)):
+            return group
+        case events.GroupFormed() | events.GroupFailed() | events.OpenerPassed():
+            return event.group
         case events.Adjusted():
             return event.command
         case _:

@@ -22,7 +22,13 @@ from flashstock.model.events import (
     split,
 )
 from flashstock.model.rules import PoolRules, Wave
-from flashstock.model.states import DeductMode, Durability, PoolState, ReservationState
+from flashstock.model.states import (
+    DeductMode,
+    Durability,
+    FailReason,
+    PoolState,
+    ReservationState,
+)
 
 names = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=12)
 digests = st.from_regex(r"[A-Za-z0-9_-]{16}", fullmatch=True)
@@ -44,6 +50,7 @@ rules = st.builds(
     audience=st.sampled_from(["", "new", "named", "level:7"]),
     channels=st.sampled_from(["", "app", "app,mini-program"]),
     deduct=st.sampled_from(DeductMode),
+    group_buy=st.sampled_from(["", "3:60000:0:1:0:ordinary:pay:0:"]),
 )
 ended = (ReservationState.CANCELLED, ReservationState.EXPIRED, ReservationState.REVOKED)
 hold = st.builds(events.Hold, digests, names, quantities, st.just("") | names)
@@ -54,6 +61,8 @@ releases = st.lists(release, min_size=1).map(tuple)
 released = st.builds(events.Released, names, times, st.sampled_from(ended), releases)
 before = granted | st.just(ReservationState.EXPIRED)
 index = st.integers(1, 10**14)
+paid = st.sampled_from([ReservationState.CONFIRMED, ReservationState.PAID])
+refunded = st.builds(events.RefundedSeat, digests, paid, quantities, names, names)
 signed = st.integers(-(10**9), 10**9)
 any_event = st.one_of(
     held,
@@ -85,6 +94,22 @@ any_event = st.one_of(
     st.builds(events.WaveReleased, names, times, quantities, waves),
     st.builds(events.Configured, names, times, rules, st.booleans(), quantities, quantities),
     st.builds(events.Repaired, names, times, names),
+    st.builds(
+        events.GroupsOpened,
+        names,
+        times,
+        times,
+        st.just("3:60000:0:1:0:ordinary:pay:0:"),
+        st.lists(digests, min_size=1).map(tuple),
+    ),
+    st.builds(events.SeatPaid, names, times, digests, before, quantities, names, names, index),
+    st.builds(events.SeatsServed, names, times, digests, releases),
+    st.builds(events.GroupFormed, names, times, digests, quantities, quantities),
+    st.builds(events.GroupFailed, names, times, digests, st.sampled_from(FailReason), quantities),
+    st.builds(
+        events.SeatsRefunded, names, times, digests, st.lists(refunded, min_size=1).map(tuple)
+    ),
+    st.builds(events.OpenerPassed, names, times, digests, digests),
 )
 
 
@@ -100,9 +125,11 @@ def test_an_event_is_read_as_it_was_written(event):
 
 def test_rules_that_were_written_before_there_were_these_are_read():
     """The journal keeps what older versions wrote for ever."""
+    groups = "3:60000:0:1:0:ordinary:pay:0:"
     rules = PoolRules("sku", audience="new", channels="app", deduct=DeductMode.ORDER)
+    rules = replace(rules, group_buy=groups)
     fields = encode_rules(rules)
-    for name in ("audience", "channels", "deduct"):
+    for name in ("audience", "channels", "deduct", "group_buy"):
         del fields[name]
     assert decode_rules(fields) == PoolRules("sku")
     assert decode_rules({**fields, "deduct": ""}) == PoolRules("sku")
@@ -112,6 +139,8 @@ def test_every_kind_is_among_what_is_tried():
     tried = {"held", "cancelled", "expired", "revoked", "confirmed", "refund_due", "extended"}
     tried |= {"returned", "adjusted", "wave_released", "configured", "repaired"}
     tried |= {"ordered", "withdrawn"}
+    tried |= {"groups_opened", "seat_paid", "seats_served", "group_formed", "group_failed"}
+    tried |= {"seats_refunded", "opener_passed"}
     assert tried == EVENT_KINDS
 
 
