@@ -135,5 +135,11 @@ def _rest(event: events.Event, skipped: int) -> events.Event:
             return replace(event, holds=event.holds[skipped:])
         case events.Released():
             return events.Released(event.pool, event.at_ms, event.state, event.releases[skipped:])
+        case events.GroupsOpened():
+            return replace(event, groups=event.groups[skipped:])
+        case events.SeatsServed():
+            return replace(event, seats=event.seats[skipped:])
+        case events.SeatsRefunded():
+            return replace(event, seats=event.seats[skipped:])
         case _:
             return event

@@ -129,6 +129,7 @@ def _rules(row: Any) -> PoolRules:
         audience=row.audience,
         channels=row.channels,
         deduct=DeductMode(row.deduct),
+        group_buy=row.group_buy,
     )
 
 

@@ -71,6 +71,7 @@ class PoolRow(NamedTuple):
     audience: str | None
     channels: str | None
     deduct: str | None
+    group_buy: str | None
     updated_at_ms: int
 
 
@@ -187,6 +188,7 @@ def moved_pools(changes: Changes) -> list[PoolRow]:
                 audience=None if rules is None else rules.audience,
                 channels=None if rules is None else rules.channels,
                 deduct=None if rules is None else rules.deduct.value,
+                group_buy=None if rules is None else rules.group_buy,
                 updated_at_ms=change.updated_at_ms,
             )
         )

@@ -14,8 +14,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from flashstock.ledger.batch import JournalRow
 from flashstock.ledger.cursor import Cursor
 from flashstock.ledger.engine import driver_connection
+from flashstock.ledger.group_writes import (
+    expect_groups,
+    has_groups,
+    moved_groups,
+    open_groups,
+    possible_seats,
+)
+from flashstock.ledger.tables import IS_SEAT
 from flashstock.ledger.writes import (
     RESERVATION_COLUMNS,
+    ReservationMove,
     create_pools,
     expect_pools,
     expect_refunds,
@@ -27,6 +36,7 @@ from flashstock.ledger.writes import (
     refund_rows,
 )
 from flashstock.model.fold import Changes
+from flashstock.model.group_fold import seats_moved
 from flashstock.model.rules import NO_DEADLINE_MS
 
 _ADVANCE: Final = """
@@ -42,6 +52,7 @@ SELECT moved.shard, entry.* FROM moved, unnest(
 """
 
 _MOVE_RESERVATIONS: Final = f"""
+WITH moved AS (
 UPDATE reservations AS r SET
     state = u.state,
     updated_at_ms = u.updated_at_ms,
@@ -64,7 +75,12 @@ FROM unnest(
 WHERE r.id = u.id AND r.state = u.expected
     AND r.quantity = COALESCE(u.quantity, r.quantity)
     AND r.returned = COALESCE(u.returned_before, r.returned)
+RETURNING r.id, r.cart
+)
+SELECT count(*), array_agg(id) FILTER (WHERE {IS_SEAT}), array_agg(cart) FILTER (WHERE {IS_SEAT})
+FROM moved
 """
+"""How many there were, and those of them that are seats with what names their group."""
 
 _MOVE_POOLS: Final = """
 UPDATE pools AS p SET
@@ -83,14 +99,15 @@ UPDATE pools AS p SET
     audience = COALESCE(u.audience, p.audience),
     channels = COALESCE(u.channels, p.channels),
     deduct = COALESCE(u.deduct, p.deduct),
+    group_buy = COALESCE(u.group_buy, p.group_buy),
     updated_at_ms = u.updated_at_ms
 FROM unnest(
     $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::text[], $8::text[],
     $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::text[], $14::text[],
-    $15::text[], $16::text[], $17::text[], $18::bigint[]
+    $15::text[], $16::text[], $17::text[], $18::text[], $19::bigint[]
 ) AS u (
     id, total, held, sold, locked, sku, state, per_buyer_limit, hold_ms, starts_at_ms,
-    ends_at_ms, durability, waves, audience, channels, deduct, updated_at_ms
+    ends_at_ms, durability, waves, audience, channels, deduct, group_buy, updated_at_ms
 )
 WHERE p.id = u.id AND p.shard = $1
 """
@@ -113,6 +130,33 @@ SELECT * FROM unnest(
 )
 ON CONFLICT (payment_ref) DO UPDATE SET payment_ref = excluded.payment_ref
     WHERE known.reservation_id = excluded.reservation_id
+"""
+
+_MOVE_GROUPS: Final = """
+UPDATE groups AS g SET
+    state = COALESCE(u.state, g.state),
+    pending = g.pending + u.pending,
+    paid = g.paid + u.paid,
+    house = COALESCE(u.house, g.house),
+    reason = COALESCE(u.reason, g.reason),
+    opener = COALESCE(u.opener, g.opener),
+    settled_at_ms = COALESCE(u.settled_at_ms, g.settled_at_ms),
+    updated_at_ms = GREATEST(u.updated_at_ms, g.updated_at_ms)
+FROM unnest(
+    $1::text[], $2::text[], $3::text[], $4::integer[], $5::integer[], $6::integer[],
+    $7::integer[], $8::text[], $9::text[], $10::bigint[], $11::bigint[]
+) AS u (
+    id, expected, state, pending, paid, paid_after, house, reason, opener, settled_at_ms,
+    updated_at_ms
+)
+WHERE g.id = u.id AND g.state = COALESCE(u.expected, g.state)
+    AND g.paid + u.paid = COALESCE(u.paid_after, g.paid + u.paid)
+"""
+
+_FINISH_ORDERS: Final = """
+UPDATE orders AS o SET finished_at_ms = u.finished_at_ms
+FROM unnest($1::text[], $2::bigint[]) AS u (reservation_id, finished_at_ms)
+WHERE o.reservation_id = u.reservation_id
 """
 
 
@@ -145,8 +189,9 @@ class PostgresWrites:
                 columns=RESERVATION_COLUMNS,
                 records=inserted_reservations(shard, changes, order_numbers),
             )
+        carts: dict[str, str] = {}
         if moved := moved_reservations(changes, order_numbers):
-            expect_reservations(await _run(connection, _MOVE_RESERVATIONS, (), moved), moved)
+            carts = await _move_reservations(connection, moved, changes)
         if known := moved_pools(changes):
             expect_pools(await _run(connection, _MOVE_POOLS, (shard,), known), known)
         if changes.sales:
@@ -154,6 +199,27 @@ class PostgresWrites:
         if changes.refunds:
             refunds = refund_rows(shard, changes)
             expect_refunds(await _run(connection, _RECORD_REFUNDS, (), refunds), refunds)
+        if carts or has_groups(changes):
+            seats = seats_moved(changes, carts)
+            await open_groups(connection, shard, changes, seats)
+            if groups := moved_groups(changes, seats):
+                expect_groups(await _run(connection, _MOVE_GROUPS, (), groups), groups)
+        if changes.unsold:
+            await _run(connection, _FINISH_ORDERS, (), [*changes.unsold.items()])
+
+
+async def _move_reservations(
+    connection: AsyncConnection, moved: Sequence[ReservationMove], changes: Changes
+) -> dict[str, str]:
+    """Write them; those that are seats of which a group must hear, and what names their group."""
+    result = await connection.exec_driver_sql(_MOVE_RESERVATIONS, tuple(zip(*moved, strict=True)))
+    row: Any = result.one()
+    expect_reservations(row[0], moved)
+    if row[1] is None:
+        return {}
+    seats = set(possible_seats(changes))
+    pairs = zip(row[1], row[2], strict=True)
+    return {reservation_id: cart for reservation_id, cart in pairs if reservation_id in seats}
 
 
 async def _run(

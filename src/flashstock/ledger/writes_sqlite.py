@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -10,6 +11,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from flashstock.ledger.batch import JournalRow
 from flashstock.ledger.cursor import Cursor
 from flashstock.ledger.engine import driver_connection
+from flashstock.ledger.group_writes import (
+    expect_groups,
+    has_groups,
+    moved_groups,
+    open_groups,
+    possible_seats,
+)
+from flashstock.ledger.tables import IS_SEAT
 from flashstock.ledger.writes import (
     RESERVATION_COLUMNS,
     create_pools,
@@ -23,6 +32,7 @@ from flashstock.ledger.writes import (
     refund_rows,
 )
 from flashstock.model.fold import Changes
+from flashstock.model.group_fold import seats_moved
 from flashstock.model.rules import NO_DEADLINE_MS
 
 _ADVANCE: Final = """
@@ -72,8 +82,9 @@ UPDATE pools SET
     audience = COALESCE(?14, audience),
     channels = COALESCE(?15, channels),
     deduct = COALESCE(?16, deduct),
-    updated_at_ms = ?17
-WHERE id = ?1 AND shard = ?18
+    group_buy = COALESCE(?17, group_buy),
+    updated_at_ms = ?18
+WHERE id = ?1 AND shard = ?19
 """
 
 _RECORD_ORDERS: Final = """
@@ -89,6 +100,25 @@ VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (payment_ref) DO UPDATE SET payment_ref = excluded.payment_ref
     WHERE refunds.reservation_id = excluded.reservation_id
 """
+
+_CARTS_OF_SEATS: Final = f"""
+SELECT id, cart FROM reservations WHERE id IN (SELECT value FROM json_each(?)) AND {IS_SEAT}
+"""
+
+_MOVE_GROUPS: Final = """
+UPDATE groups SET
+    state = COALESCE(?3, state),
+    pending = pending + ?4,
+    paid = paid + ?5,
+    house = COALESCE(?7, house),
+    reason = COALESCE(?8, reason),
+    opener = COALESCE(?9, opener),
+    settled_at_ms = COALESCE(?10, settled_at_ms),
+    updated_at_ms = MAX(?11, updated_at_ms)
+WHERE id = ?1 AND state = COALESCE(?2, state) AND paid + ?5 = COALESCE(?6, paid + ?5)
+"""
+
+_FINISH_ORDERS: Final = "UPDATE orders SET finished_at_ms = ?2 WHERE reservation_id = ?1"
 
 
 class SqliteWrites:
@@ -120,6 +150,7 @@ class SqliteWrites:
             await _run(connection, _INSERT_RESERVATIONS, inserted)
         if moved := moved_reservations(changes, order_numbers):
             expect_reservations(await _run(connection, _MOVE_RESERVATIONS, moved), moved)
+        carts = await _carts_of_seats(connection, possible_seats(changes))
         if known := moved_pools(changes):
             rows = [(*row, shard) for row in known]
             expect_pools(await _run(connection, _MOVE_POOLS, rows), known)
@@ -127,6 +158,21 @@ class SqliteWrites:
             await _run(connection, _RECORD_ORDERS, orders)
         if refunds := refund_rows(shard, changes):
             expect_refunds(await _run(connection, _RECORD_REFUNDS, refunds), refunds)
+        if carts or has_groups(changes):
+            seats = seats_moved(changes, carts)
+            await open_groups(connection, shard, changes, seats)
+            if groups := moved_groups(changes, seats):
+                expect_groups(await _run(connection, _MOVE_GROUPS, groups), groups)
+        if changes.unsold:
+            await _run(connection, _FINISH_ORDERS, [*changes.unsold.items()])
+
+
+async def _carts_of_seats(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, str]:
+    """Those of the reservations that are seats, and what names their group."""
+    if not ids:
+        return {}
+    found = await driver_connection(connection).execute(_CARTS_OF_SEATS, (json.dumps(ids),))
+    return dict(await found.fetchall())
 
 
 async def _run(connection: AsyncConnection, statement: str, rows: Sequence[tuple[Any, ...]]) -> int:
