@@ -17,6 +17,14 @@ class HoldLifeDocument(BaseModel):
     p90_ms: float | None
 
 
+class GroupsDocument(BaseModel):
+    """What became of groups, in a pool that sells to them."""
+
+    opened: Units
+    formed: Units
+    failed: Units
+
+
 class FunnelDocument(BaseModel):
     """What became of requests. Counts are of reservations, ``*_units`` of units."""
 
@@ -39,6 +47,9 @@ class FunnelDocument(BaseModel):
     returned_units: Units
     refunds_due: Units
     refunds_due_units: Units
+    refunded: Units = Field(description="Paid seats whose group failed, or that were left.")
+    refunded_units: Units
+    groups: GroupsDocument
     hold_life: HoldLifeDocument
 
 

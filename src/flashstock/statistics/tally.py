@@ -50,13 +50,15 @@ class Tally:
             case events.Withdrawn():
                 counts[f"{event.state.value}_count"] += 1
                 counts[f"{event.state.value}_units"] += event.quantity
-            case events.Confirmed():
-                self._confirmed(counts, event)
+            case events.Confirmed() | events.SeatPaid():
+                self._paid(counts, event)
             case events.Returned():
                 counts["returned_units"] += event.quantity
             case events.RefundDue():
                 counts["refund_due_count"] += 1
                 counts["refund_due_units"] += event.quantity
+            case _:
+                _count_groups(counts, event)
 
     def add_lives(self, lives: Iterable[tuple[End, int]]) -> Counter[tuple[str, int, int]]:
         """Count how long these holds had lasted when they ended, in ms.
@@ -82,13 +84,26 @@ class Tally:
             for release in event.releases
         )
 
-    def _confirmed(self, counts: Counter[str], event: events.Confirmed) -> None:
+    def _paid(self, counts: Counter[str], event: events.Confirmed | events.SeatPaid) -> None:
         counts["paid_count"] += 1
         counts["paid_units"] += event.quantity
         if event.before is ReservationState.HELD:
             self.ends.append(End(event.pool, f"{event.pool}~{event.digest}", event.at_ms))
         elif event.before is ReservationState.EXPIRED:
             counts["paid_late_count"] += 1
+
+
+def _count_groups(counts: Counter[str], event: events.Event) -> None:
+    match event:
+        case events.GroupsOpened():
+            counts["groups_opened"] += len(event.groups)
+        case events.GroupFormed():
+            counts["groups_formed"] += 1
+        case events.GroupFailed():
+            counts["groups_failed"] += 1
+        case events.SeatsRefunded():
+            counts["refunded_count"] += len(event.seats)
+            counts["refunded_units"] += sum(seat.quantity for seat in event.seats)
 
 
 def minute_of(at_ms: int) -> int:

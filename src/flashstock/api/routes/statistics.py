@@ -132,6 +132,13 @@ def funnel_body(bucket: Bucket) -> dict[str, Any]:
         "returned_units": counts["returned_units"],
         "refunds_due": counts["refund_due_count"],
         "refunds_due_units": counts["refund_due_units"],
+        "refunded": counts["refunded_count"],
+        "refunded_units": counts["refunded_units"],
+        "groups": {
+            "opened": counts["groups_opened"],
+            "formed": counts["groups_formed"],
+            "failed": counts["groups_failed"],
+        },
         "hold_life": {
             "ended": counts["lives_count"],
             "mean_ms": bucket.life_mean_ms,
