@@ -197,20 +197,10 @@ class Lane:
 
     async def _decide(self, batch: list[Asking]) -> BatchReply | None:
         digests = [asking.digest for asking in batch]
-        buyers = [asking.buyer for asking in batch]
-        quantities = [asking.quantity for asking in batch]
-        attests = [asking.attests for asking in batch]
         asked_at = self._clock()
         try:
-            reply = await self._store.reserve(
-                self._pool,
-                sum(quantities),
-                digests,
-                buyers,
-                [str(q) for q in quantities],
-                attests if any(attests) else None,
-            )
-            outcomes = _outcomes(batch, reply)
+            reply = await self._call(digests, batch)
+            outcomes = self._outcomes(batch, reply)
         except Exception as failure:  # noqa: BLE001 (handed on: nobody waits for ever)
             for asking in batch:
                 asking.failed(failure)
@@ -225,6 +215,25 @@ class Lane:
         else:
             self._tell_when_applied(outcomes, reply)
         return reply
+
+    async def _call(self, digests: list[str], batch: list[Asking]) -> BatchReply:
+        quantities = [asking.quantity for asking in batch]
+        attests = [asking.attests for asking in batch]
+        return await self._store.reserve(
+            self._pool,
+            sum(quantities),
+            digests,
+            [asking.buyer for asking in batch],
+            [str(quantity) for quantity in quantities],
+            attests if any(attests) else None,
+        )
+
+    def _outcomes(self, batch: list[Asking], reply: BatchReply) -> list[Outcome]:
+        replays = iter(reply.replays)
+        return [
+            (asking, digit - 48, next(replays) if digit - 48 == REPLAYED else None)
+            for asking, digit in zip(batch, reply.verdicts, strict=True)
+        ]
 
     def _tell_when_applied(self, outcomes: list[Outcome], reply: BatchReply) -> None:
         """Refusals are answered now; what must be durable waits for the writer, off the lane."""
@@ -279,14 +288,6 @@ _BACKGROUND: Final[set[asyncio.Task[None]]] = set()
 """asyncio keeps weak references to tasks only; these wait for a commit."""
 
 
-def _outcomes(batch: list[Asking], reply: BatchReply) -> list[Outcome]:
-    replays = iter(reply.replays)
-    return [
-        (asking, digit - 48, next(replays) if digit - 48 == REPLAYED else None)
-        for asking, digit in zip(batch, reply.verdicts, strict=True)
-    ]
-
-
 def _tell(outcomes: list[Outcome], reply: BatchReply) -> None:
     for asking, verdict, replay in outcomes:
         asking.decided(verdict, reply, replay)
@@ -304,6 +305,7 @@ class Lanes:
         sold_out_stale_ms: how long "nothing left" may be repeated without asking.
         observer: told how long batches take.
         lanes_max: lanes kept; idle ones make room.
+        kind: of lanes: what a batch is decided by.
     """
 
     def __init__(
@@ -318,8 +320,9 @@ class Lanes:
         clock: Callable[[], float],
         observer: Observer | None = None,
         lanes_max: int = 20_000,
+        kind: type[Lane] = Lane,
     ) -> None:
-        self._new_lane: Callable[[str], Lane] = lambda pool: Lane(
+        self._new_lane: Callable[[str], Lane] = lambda pool: kind(
             pool,
             store,
             applied,
