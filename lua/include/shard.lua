@@ -27,12 +27,15 @@ local function text(number)
 end
 
 -- One decision, one log entry; `fields` follow the pool and the time. It is `patient` where nobody
--- waits for its commit, so that the writer may put more into one transaction.
+-- waits for its commit, so that the writer may put more into one transaction. All but the first of a
+-- call `continue` the one before: what was decided in one step is committed in one transaction, else
+-- a data set that is rebuilt in between would know of a full group that has not formed.
 local IN_A_HURRY, PATIENT = {}, { 'patient', '1' }
 local function append(kind, count, pool_id, fields, patient)
   call('XADD', KEYS[2], '*', 'kind', kind, 'generation', GENERATION, 'seq', text(seq + 1),
     'count', count, 'payload', pool_id .. '\t' .. text(now) .. '\t' .. table.concat(fields, '\t'),
     unpack(patient and PATIENT or IN_A_HURRY))
+  IN_A_HURRY, PATIENT = { 'continues', '1' }, { 'patient', '1', 'continues', '1' }
   seq = seq + count
 end
 

@@ -17,6 +17,8 @@ logger = logging.getLogger(__name__)
 
 LOG_START: Final = "0-0"
 BACK_PAGE: Final = 500
+CONTINUED_PAGE: Final = 32
+"""Entries looked at beyond a full page: does the decision go on?"""
 NO_DATA_SET: Final = -1
 
 
@@ -46,6 +48,7 @@ def decode_entry(shard: int, stream_id: bytes, fields: Mapping[bytes, bytes]) ->
             payload=fields[b"payload"].decode(errors="surrogateescape"),
             stream_id=stream_id.decode(),
             patient=b"patient" in fields,
+            continues=b"continues" in fields,
         )
     except (KeyError, ValueError) as problem:
         raise MalformedEntry(f"log entry {stream_id!r} can't be read: {problem!r}") from problem
@@ -70,18 +73,30 @@ class ShardLog:
     async def read(
         self, after: str, *, entries_max: int, block_ms: int | None = None
     ) -> list[LogEntry]:
-        """Entries after a stream id, oldest first; waits up to ``block_ms`` for the first."""
+        """Entries after a stream id, oldest first; waits up to ``block_ms`` for the first.
+
+        What was decided in one step is never cut in two: of that, more may be read.
+        """
         while True:
-            with translated_failures():
-                answer: Any = await self._client.xread(
-                    {self._key: after}, count=entries_max, block=block_ms
-                )
-            if not answer:
+            page = await self._page(after, entries_max, block_ms)
+            if not page:
                 return []
-            page = answer[0][1]
             if entries := self._readable(page):
-                return entries
+                break
             after = page[-1][0].decode()
+        while len(page) == entries_max:
+            after, entries_max = page[-1][0].decode(), CONTINUED_PAGE
+            page = await self._page(after, entries_max, None)
+            for entry in self._readable(page):
+                if not entry.continues:
+                    return entries
+                entries.append(entry)
+        return entries
+
+    async def _page(self, after: str, count: int, block_ms: int | None) -> Any:
+        with translated_failures():
+            answer: Any = await self._client.xread({self._key: after}, count=count, block=block_ms)
+        return answer[0][1] if answer else []
 
     async def read_all(self, after: str, entries_max: int) -> AsyncIterator[list[LogEntry]]:
         """Pages of entries until the end of the log as it is when it is reached."""

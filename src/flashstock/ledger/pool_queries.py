@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy import BigInteger, ColumnElement, Select, case, cast, func, select
 
 from flashstock.ledger.engine import LONG_OPERATION_TIMEOUT_MS
-from flashstock.ledger.reads import TAKES_UNITS, Reads, of_limit_scope, of_pool
+from flashstock.ledger.reads import COUNTS_FOR_LIMIT, TAKES_UNITS, Reads, of_limit_scope, of_pool
 from flashstock.ledger.stored import BuyerTotal, PoolSums, ShardTotals, StoredPool
 from flashstock.ledger.tables import pools, reservations
 from flashstock.model.events import decode_waves
@@ -63,7 +63,7 @@ class PoolQueries(Reads):
         units = cast(func.sum(_LEFT), BigInteger).label("units")
         statement = (
             select(reservations.c.buyer, units)
-            .where(of_limit_scope(pool), TAKES_UNITS)
+            .where(of_limit_scope(pool), COUNTS_FOR_LIMIT)
             .group_by(reservations.c.buyer)
         )
         return self._in_pages(statement, page)

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Select, func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from flashstock.ledger.engine import LONG_OPERATION_TIMEOUT_MS, reading
-from flashstock.ledger.reads import IS_HELD, TAKES_UNITS, of_limit_scope
+from flashstock.ledger.reads import COUNTS_FOR_LIMIT, IS_HELD, of_limit_scope
 from flashstock.ledger.tables import cursors, journal, pools, quarantine, reservations
 from flashstock.model.events import decode_rules
 from flashstock.model.ids import FIELD_SEPARATOR
@@ -91,7 +91,7 @@ class Proof:
             select(reservations.c.buyer)
             .where(
                 of_limit_scope(pool),
-                TAKES_UNITS,
+                COUNTS_FOR_LIMIT,
                 reservations.c.buyer.in_(buyers),
             )
             .distinct()

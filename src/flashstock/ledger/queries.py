@@ -17,6 +17,7 @@ from flashstock.ledger.journal_queries import JournalQueries
 from flashstock.ledger.pool_queries import PoolQueries
 from flashstock.ledger.quarantine_queries import QuarantineQueries
 from flashstock.ledger.reservation_queries import ReservationQueries
+from flashstock.ledger.shown_groups import ShownGroupQueries
 from flashstock.ledger.stored import (
     ApiKey,
     CursorStatus,
@@ -39,7 +40,14 @@ def wall_clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-class Queries(PoolQueries, ReservationQueries, JournalQueries, QuarantineQueries, WatchQueries):
+class Queries(
+    PoolQueries,
+    ReservationQueries,
+    ShownGroupQueries,
+    JournalQueries,
+    QuarantineQueries,
+    WatchQueries,
+):
     """The reading side of SQL.
 
     Args:

@@ -24,6 +24,14 @@ IS_ENDED: Final[ColumnElement[bool]] = reservations.c.state != literal_column("'
 TAKES_UNITS: Final[ColumnElement[bool]] = reservations.c.state.in_(
     [ReservationState.HELD.value, ReservationState.CONFIRMED.value]
 )
+COUNTS_FOR_LIMIT: Final[ColumnElement[bool]] = reservations.c.state.in_(
+    [
+        ReservationState.HELD.value,
+        ReservationState.CONFIRMED.value,
+        ReservationState.PAID.value,
+    ]
+)
+"""What a buyer's units are: a seat that is paid counts before its units are taken, too."""
 
 _AFTER_DIGESTS: Final = "\x7f"
 """Sorts after every character of a digest, and after the ``~`` before it."""

@@ -108,7 +108,7 @@ class GroupRow:
     rules_text: str
     deadline_ms: int
     opener: str
-    """A reservation; empty once nobody is left."""
+    """A reservation: the last one, where nobody is left."""
     opened_at_ms: int
     generation: int
     seq: int

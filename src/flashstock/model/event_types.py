@@ -22,6 +22,8 @@ class LogEntry:
     stream_id: str = ""
     patient: bool = False
     """Nobody waits for its commit."""
+    continues: bool = False
+    """It was decided in one step with the entry before, and is committed with it."""
 
     @property
     def last_seq(self) -> int:

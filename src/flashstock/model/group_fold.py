@@ -14,7 +14,7 @@ from typing import Final
 from flashstock.model import events
 from flashstock.model.changes import Changes, FoldViolation, GroupChange, GroupRow, ReservationRow
 from flashstock.model.group_records import group_of_cart
-from flashstock.model.states import FailReason, GroupState, ReservationState
+from flashstock.model.states import GroupState, ReservationState
 
 PENDING: Final = frozenset({ReservationState.HELD, ReservationState.ORDERED})
 PAID: Final = frozenset(
@@ -86,8 +86,6 @@ def fold_group(changes: Changes, entry: events.LogEntry, event: events.Event) ->
         case events.GroupFailed():
             failed = _settled(changes, entry.seq, event)
             failed.state, failed.reason = GroupState.FAILED, event.reason.value
-            if event.reason is FailReason.ABANDONED:
-                failed.opener = ""
         case events.OpenerPassed():
             passed = _open_group(changes, entry.seq, f"{event.pool}~{event.group}")
             passed.opener = f"{event.pool}~{event.opener}"

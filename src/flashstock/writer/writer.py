@@ -50,7 +50,7 @@ class ShardWriter:
         on_gap: called with the shard and the generation that must go: its own, when the log does
             not hold what SQL still lacks and only a rebuild helps; the one before, when that is
             still open.
-        events_max: events in one transaction, at most (whole entries).
+        events_max: events in one transaction, at most (whole decisions, which may be larger).
         margin_entries: applied entries kept in the log, for reconciliation and slow readers.
     """
 
@@ -218,7 +218,8 @@ class ShardWriter:
         batches: list[list[LogEntry]] = [[]]
         events = 0
         for entry in entries:
-            if batches[-1] and events + entry.count > self._events_max:
+            full = events + entry.count > self._events_max
+            if batches[-1] and full and not entry.continues:
                 batches.append([])
                 events = 0
             batches[-1].append(entry)

@@ -156,7 +156,12 @@ async def test_who_leaves_a_paid_seat_is_refunded_and_the_role_passes_on(
     gone = (refunded(1, 2, before=PAID), failed(1, 0, FailReason.ABANDONED))
     await write(book, together, *gone)
     row = await group(book)
-    assert (row.state, row.opener, row.paid, row.reason) == ("failed", "", 0, "abandoned")
+    assert (row.state, row.opener, row.paid, row.reason) == (
+        "failed",
+        reservation_id(2),
+        0,
+        "abandoned",
+    )
 
 
 @TOGETHER
