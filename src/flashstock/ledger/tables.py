@@ -209,8 +209,8 @@ groups: Final = Table(
     ),
 )
 """``pending`` counts seats that are held or ordered, ``paid`` those paid, confirmed or returned;
-``opener`` is a reservation, the last one where nobody is left; ``settled_at_ms`` is when it formed or
-failed, ``updated_at_ms`` when it last changed, its seats included."""
+``opener`` is a reservation, the last one where nobody is left; ``settled_at_ms`` is when it formed
+or failed, ``updated_at_ms`` when it last changed, its seats included."""
 
 journal: Final = Table(
     "journal",
