@@ -28,8 +28,9 @@ from flashstock.bootstrap_stock import (
 from flashstock.config import Settings, parse_receipt_keys
 from flashstock.errors import ConfigurationError, Unavailable
 from flashstock.hotpath.applied import AppliedTracker
-from flashstock.hotpath.lanes import Lanes
+from flashstock.hotpath.lanes import Lane, Lanes
 from flashstock.hotpath.log import ShardLog
+from flashstock.hotpath.seat_lanes import SeatLane
 from flashstock.hotpath.servers import Servers, connect_servers
 from flashstock.hotpath.store import HotStore
 from flashstock.ledger.apply import Ledger
@@ -45,6 +46,7 @@ from flashstock.recovery.on_demand import OnDemandRebuild
 from flashstock.recovery.rebuild import Rebuilder
 from flashstock.recovery.recover import Recoverer
 from flashstock.service.carts import CartService
+from flashstock.service.groups import GroupService
 from flashstock.service.pools import PoolService
 from flashstock.service.reservations import ReservationService
 from flashstock.writer.process import WriterProcess
@@ -160,15 +162,19 @@ def build_services(settings: Settings, loaded: Secrets) -> Services:
     applied = AppliedTracker(settings.shard_count, settings.applied_timeout_ms, stores.queries)
     gate = build_gate(settings, stores, applied)
     counters = HotCounters()
-    lanes = Lanes(
-        stores.store,
-        applied,
-        batch_max=settings.lane_batch_max,
-        pending_max=settings.lane_pending_max,
-        backlog_events_max=settings.backlog_events_max,
-        sold_out_stale_ms=settings.sold_out_stale_ms,
-        clock=time.monotonic,
-        observer=counters,
+    lanes, seats = (
+        Lanes(
+            stores.store,
+            applied,
+            batch_max=settings.lane_batch_max,
+            pending_max=settings.lane_pending_max,
+            backlog_events_max=settings.backlog_events_max,
+            sold_out_stale_ms=settings.sold_out_stale_ms,
+            clock=time.monotonic,
+            observer=counters,
+            kind=kind,
+        )
+        for kind in (Lane, SeatLane)
     )
     reservations = ReservationService(
         stores.store, applied, stores.queries, loaded.order, loaded.signer
@@ -201,9 +207,11 @@ def build_services(settings: Settings, loaded: Secrets) -> Services:
         store=stores.store,
         applied=applied,
         lanes=lanes,
+        seats=seats,
         pools=PoolService(stores.store, applied),
         reservations=reservations,
         carts=CartService(stores.store, applied, reservations),
+        groups=GroupService(stores.store, applied, stores.queries),
         queries=stores.queries,
         signer=loaded.signer,
         keyring=keyring,

@@ -21,6 +21,7 @@ from flashstock.api.routes import (
     campaigns,
     catalogue,
     channels,
+    groups,
     health,
     imports,
     keys,
@@ -42,6 +43,7 @@ from flashstock.api.services import Services
 ROUTERS: Final = (
     reservations.reservations,
     reservations.carts,
+    groups.groups,
     pools.looking,
     pools.changing,
     operations.operations,
@@ -77,6 +79,8 @@ STOCK_ROUTERS: Final[tuple[APIRouter, ...]] = (
     orders.looking,
 )
 """What stands on the stock book: mounted where this process has it."""
+LEAN_ROUTES: Final = (*lean.lean.routes, *groups.lean.routes)
+"""Only described: ``HotRoutes`` serves them."""
 
 
 class DescribedAPI(FastAPI):
@@ -85,14 +89,13 @@ class DescribedAPI(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """The document of everything that is served; built once."""
         if self.openapi_schema is None:
-            self.openapi_schema = build_document([*self.routes, *lean.lean.routes])
+            self.openapi_schema = build_document([*self.routes, *LEAN_ROUTES])
         return self.openapi_schema
 
     def allowed_methods(self, path: str) -> list[str]:
         """What a path takes, lean routes included; empty where there is nothing."""
-        routes = [
-            route for router in (*ROUTERS, *STOCK_ROUTERS, lean.lean) for route in router.routes
-        ]
+        mounted = [route for router in (*ROUTERS, *STOCK_ROUTERS) for route in router.routes]
+        routes = [*mounted, *LEAN_ROUTES]
         found = [
             route
             for route in routes

@@ -17,6 +17,7 @@ from flashstock.errors import (
 from flashstock.hotpath.replies import BatchReply
 from flashstock.hotpath.scripts import Verdict
 from flashstock.model.eligibility import unpack_attests
+from flashstock.model.group_rules import parse_group_rules
 from flashstock.model.receipts import ReceiptSigner
 from flashstock.model.rules import NO_DEADLINE_MS
 from flashstock.service.carts import VERDICT_REFUSALS, CartAnswer
@@ -59,6 +60,8 @@ def reservation_body(view: ReservationView, signer: ReceiptSigner) -> dict[str, 
         "expires_at": deadline_or_none(record.deadline_ms),
         "receipt": signer.sign(view.id, record.buyer, record.quantity, stamp),
     }
+    if view.group:
+        body["group"] = view.group
     if record.payment_ref:
         body["payment_ref"] = record.payment_ref
         body["order_no"] = view.order_no
@@ -89,6 +92,25 @@ def pool_body(view: PoolView) -> dict[str, Any]:
         "audience": rules.audience or None,
         "channels": rules.channels.split(",") if rules.channels else [],
         "deduct": rules.deduct.value,
+        "group_buy": group_buy_body(rules.group_buy),
+    }
+
+
+def group_buy_body(text: str) -> dict[str, Any] | None:
+    """The rules of a group-buy, as they were asked for; ``None`` where there are none."""
+    if not text:
+        return None
+    rules = parse_group_rules(text)
+    return {
+        "size": rules.size,
+        "life_seconds": rules.life_ms // 1_000,
+        "type": rules.type.value,
+        "deduct": rules.deduct.value,
+        "seats_per_buyer": rules.seats_per_buyer,
+        "groups_per_buyer": rules.groups_per_buyer or None,
+        "open_max": rules.open_max or None,
+        "house_max": rules.house_max,
+        "tiers": [tier._asdict() for tier in rules.tiers],
     }
 
 

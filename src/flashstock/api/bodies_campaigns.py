@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from flashstock.api.bodies import format_time
+from flashstock.api.bodies import format_time, group_buy_body
 from flashstock.campaigns.balances import Balance
 from flashstock.campaigns.bundles import Bundle
 from flashstock.campaigns.gifts import GiftState, GivenGift
@@ -38,6 +38,7 @@ def item_body(item: Item) -> dict[str, Any]:
         "deposit_minor": item.deposit_minor,
         "waves": _waves(item.waves),
         "gifts": [asdict(gift) for gift in item.gifts],
+        "group_buy": group_buy_body(item.group_buy),
     }
 
 
@@ -148,6 +149,7 @@ def public_body(shown: ShownCampaign, now_ms: int) -> dict[str, Any]:
                 "deposit_minor": one.item.deposit_minor,
                 "available": (one.shelf.counters or {}).get("available", 0),
                 "waves": _waves([wave for wave in one.item.waves if wave.at_ms > now_ms]),
+                "group_buy": group_buy_body(one.item.group_buy),
             }
             for one in shown.items
         ],

@@ -8,7 +8,14 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from flashstock.api.auth import Role
-from flashstock.model.states import DeductMode, Durability, PoolState, ReservationState
+from flashstock.model.group_rules import GROUP_SIZE_MIN, GroupDeduct, GroupType
+from flashstock.model.states import (
+    DeductMode,
+    Durability,
+    GroupState,
+    PoolState,
+    ReservationState,
+)
 
 Time = Annotated[datetime, Field(examples=["2026-11-22T03:00:00.123Z"])]
 Units = Annotated[int, Field(ge=0)]
@@ -31,6 +38,32 @@ class FieldProblem(BaseModel):
     problem: str
 
 
+class NextPriceDocument(BaseModel):
+    """The next tier, and how many more paid seats it takes."""
+
+    seats: int = Field(ge=1)
+    price_minor: Units
+    missing: int = Field(ge=1)
+
+
+class ProgressDocument(BaseModel):
+    """How far a group is. `paid` seats are taken for good, `pending` ones until their deadlines."""
+
+    state: GroupState
+    size: int = Field(ge=2)
+    paid: Units = Field(description="Of a failed group: those that are still to be given back.")
+    pending: Units
+    house: Units = Field(description="Seats that the house completed at the deadline.")
+    missing: Units = Field(description="Paid seats that it still takes to form.")
+    free_seats: Units = Field(description="Seats that can be taken now.")
+    ends_at: Time
+    time_left_ms: Units
+    price_minor: Units | None = Field(
+        description="Of a super group: the price that its paid seats have reached."
+    )
+    next_price: NextPriceDocument | None
+
+
 class ReservationDocument(BaseModel):
     """One reservation; ``payment_ref``, ``order_no`` and ``returned`` once it is paid."""
 
@@ -44,9 +77,34 @@ class ReservationDocument(BaseModel):
         " `ordered` can be paid later too, if units are left."
     )
     receipt: str = Field(description="Signed by the service; proves the hold without a store.")
+    group: str | None = Field(default=None, description="Of a seat: the group it is in.")
+    group_now: ProgressDocument | None = Field(
+        default=None, description="As the call that is answered has left its group, where known."
+    )
     payment_ref: str | None = None
     order_no: str | None = None
     returned: Units | None = None
+
+
+class TierDocument(BaseModel):
+    """The price of everybody in a group in which at least so many seats are paid."""
+
+    seats: int = Field(ge=1)
+    price_minor: int = Field(ge=0)
+
+
+class GroupBuyDocument(BaseModel):
+    """How a pool sells to groups; null: no limit."""
+
+    size: int = Field(ge=GROUP_SIZE_MIN)
+    life_seconds: int
+    type: GroupType
+    deduct: GroupDeduct
+    seats_per_buyer: int
+    groups_per_buyer: int | None
+    open_max: int | None
+    house_max: int
+    tiers: list[TierDocument]
 
 
 class WaveDocument(BaseModel):
@@ -74,6 +132,9 @@ class PoolDocument(BaseModel):
     audience: str | None = Field(examples=["level:3"])
     channels: list[str]
     deduct: DeductMode
+    group_buy: GroupBuyDocument | None = Field(
+        description="Where it sells to groups only: by which rules."
+    )
 
 
 class PoolPage(BaseModel):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, Field
 
-from flashstock.api.documents import Time, Units, WaveDocument
+from flashstock.api.documents import GroupBuyDocument, Time, Units, WaveDocument
 from flashstock.campaigns.gifts import GiftState
 from flashstock.campaigns.terms import RevisionState, State, Status
 from flashstock.model.states import DeductMode
@@ -31,6 +31,7 @@ class CampaignItemDocument(BaseModel):
     deposit_minor: Units
     waves: list[WaveDocument]
     gifts: list[GiftTierDocument]
+    group_buy: GroupBuyDocument | None
 
 
 class RevisionDocument(BaseModel):
@@ -165,6 +166,7 @@ class PublicItemDocument(BaseModel):
     deposit_minor: Units
     available: Units
     waves: list[WaveDocument] = Field(description="What is still withheld, and until when.")
+    group_buy: GroupBuyDocument | None
 
 
 class PublicCampaignDocument(BaseModel):

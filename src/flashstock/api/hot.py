@@ -7,7 +7,6 @@ once for the batch. Their schemas are in ``openapi.py``.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
 from typing import Any, Final
@@ -25,12 +24,18 @@ from flashstock.api.asgi import (
 )
 from flashstock.api.auth import Principal, Role
 from flashstock.api.bodies import deadline_or_none, receipt_stamp, refusal_of, reservation_body
+from flashstock.api.bodies_groups import progress_body
+from flashstock.api.hot_groups import GROUPS_PATH, SeatRoutes
 from flashstock.api.lean import (
+    HEADERS,
+    REPLAY_HEADERS,
     LeanAnswer,
     LeanHandler,
     Respond,
     as_asgi,
+    failed,
     headers_of,
+    known,
     problem_answer,
     send_answer,
 )
@@ -54,16 +59,11 @@ from flashstock.model.ids import digest_of, parse_reservation_id
 from flashstock.model.records import unpack_record
 from flashstock.service.reservations import Answer
 
-logger = logging.getLogger(__name__)
-
 _RESERVATIONS: Final = "/v1/reservations"
 _HELD: Final = int(Verdict.HELD)
 _REPLAYED: Final = int(Verdict.REPLAYED)
 _SOLD_OUT: Final = int(Verdict.SOLD_OUT)
 _SOLD_OUT_CACHED_MAX: Final = 10_000
-_HEADERS: Final = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
-_REPLAY_HEADERS: Final = (*_HEADERS, (b"idempotency-replayed", b"true"))
-
 _OVERLOADED: Final = problem_answer(Overloaded())
 
 Answering = Callable[[Scope, Receive], Awaitable[LeanAnswer]]
@@ -100,15 +100,15 @@ class _Single:
             else:
                 body = routes.body(pool, self, verdict, batch, replay)
                 if verdict == _HELD:
-                    answer = LeanAnswer(201, _HEADERS, orjson.dumps(body))
+                    answer = LeanAnswer(201, HEADERS, orjson.dumps(body))
                 else:
-                    answer = LeanAnswer(200, _REPLAY_HEADERS, orjson.dumps(body))
+                    answer = LeanAnswer(200, REPLAY_HEADERS, orjson.dumps(body))
         except Exception as failure:  # noqa: BLE001 (logged and answered: a lane must go on)
-            answer = _failed(failure)
+            answer = failed(failure)
         self._respond(answer)
 
     def failed(self, failure: Exception) -> None:
-        self._respond(_failed(failure))
+        self._respond(failed(failure))
 
 
 class _Several:
@@ -127,7 +127,7 @@ class _Several:
         self.items[index] = item
         self._missing -= 1
         if not self._missing:
-            self._respond(LeanAnswer(200, _HEADERS, orjson.dumps({"items": self.items})))
+            self._respond(LeanAnswer(200, HEADERS, orjson.dumps({"items": self.items})))
 
 
 class _Item:
@@ -158,11 +158,11 @@ class _Item:
             body = self._call.routes.body(self._pool, self, verdict, batch, replay)
             item = {"status": 201 if verdict == _HELD else 200, **body}
         except Exception as failure:  # noqa: BLE001 (logged and answered: a lane must go on)
-            item = problem_document(_known(failure))
+            item = problem_document(known(failure))
         self._call.answer(self._index, item)
 
     def failed(self, failure: Exception) -> None:
-        self._call.answer(self._index, problem_document(_known(failure)))
+        self._call.answer(self._index, problem_document(known(failure)))
 
 
 class HotRoutes:
@@ -179,9 +179,11 @@ class HotRoutes:
         self._verdicts = services.counters.verdicts
         self._count_refusal = services.counters.refused
         self._sold_out: dict[str, tuple[BatchReply, LeanAnswer]] = {}
+        seats = SeatRoutes(services)
         lean: Mapping[str, LeanHandler] = {
             _RESERVATIONS: self._guarded(_RESERVATIONS, self._reserve),
             BATCH_PATH: self._guarded(BATCH_PATH, self._batch),
+            GROUPS_PATH: self._guarded(GROUPS_PATH, seats.open),
         }
         self._exact: Mapping[str, ASGIHandler] = {
             path: as_asgi(handler, self._counting(path)) for path, handler in lean.items()
@@ -190,6 +192,7 @@ class HotRoutes:
         one = f"{_RESERVATIONS}/{{reservation_id}}"
         self._confirm_handler = self._guarded_asgi(f"{one}/confirm", self._confirm)
         self._cancel_handler = self._guarded_asgi(f"{one}/cancel", self._cancel)
+        self._join_handler = self._guarded_asgi(f"{GROUPS_PATH}/{{group_id}}/join", seats.join)
 
     def handler(self, scope: Scope) -> ASGIHandler | None:
         """The handler of a request, or ``None`` where FastAPI takes it."""
@@ -204,6 +207,8 @@ class HotRoutes:
                 return self._confirm_handler
             if path.endswith("/cancel"):
                 return self._cancel_handler
+        if path.startswith("/v1/groups/") and path.endswith("/join") and path.count("/") == 4:
+            return self._join_handler
         return None
 
     def _counting(self, route: str) -> Respond:
@@ -222,7 +227,7 @@ class HotRoutes:
             try:
                 handler(headers, body, counted)
             except Exception as failure:  # noqa: BLE001 (logged, and answered with a problem)
-                counted(_failed(failure))
+                counted(failed(failure))
 
         return guarded
 
@@ -240,7 +245,7 @@ class HotRoutes:
             except ClientGone:
                 return
             except Exception as failure:  # noqa: BLE001 (logged, and answered with a problem)
-                answer = _failed(failure)
+                answer = failed(failure)
             count(answer)
             await send_answer(send, answer)
 
@@ -294,8 +299,11 @@ class HotRoutes:
         return self._answered(answer)
 
     def _answered(self, answer: Answer) -> LeanAnswer:
-        body = orjson.dumps(reservation_body(answer.view, self._services.signer))
-        return LeanAnswer(200, _REPLAY_HEADERS if answer.replayed else _HEADERS, body)
+        body = reservation_body(answer.view, self._services.signer)
+        if answer.group is not None:
+            body["group_now"] = progress_body(answer.group, answer.view.now_ms)
+        headers = REPLAY_HEADERS if answer.replayed else HEADERS
+        return LeanAnswer(200, headers, orjson.dumps(body))
 
     def _admit(self, headers: Mapping[bytes, bytes]) -> Principal:
         return self._keyring.authorize(headers.get(b"authorization"), Role.STOREFRONT)
@@ -357,15 +365,3 @@ class HotRoutes:
 def _shared_by_batch(deadline_ms: int, generation: str, first_seq: int) -> tuple[str, str | None]:
     """(receipt stamp, expires_at) of all holds of one batch."""
     return receipt_stamp(deadline_ms, generation, first_seq), deadline_or_none(deadline_ms)
-
-
-def _known(failure: Exception) -> FlashstockError:
-    """The failure as one that can be told; what nobody expected is logged."""
-    if isinstance(failure, FlashstockError):
-        return failure
-    logger.error("a lean route failed", exc_info=failure)
-    return FlashstockError()
-
-
-def _failed(failure: Exception) -> LeanAnswer:
-    return problem_answer(_known(failure))

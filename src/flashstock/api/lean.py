@@ -8,8 +8,9 @@ protocol in ``supervisor/short_cut.py`` runs it without ASGI.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import orjson
 
@@ -46,6 +47,25 @@ Respond = Callable[[LeanAnswer], None]
 LeanHandler = Callable[[Mapping[bytes, bytes], bytes, Respond], None]
 """Takes headers (lower-case names, none of the deciding ones twice), a body that is not above its
 path's limit, and where the answer goes. Never raises."""
+
+
+HEADERS: Final = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
+REPLAY_HEADERS: Final = (*HEADERS, (b"idempotency-replayed", b"true"))
+
+logger = logging.getLogger("flashstock.api.hot")
+
+
+def known(failure: Exception) -> FlashstockError:
+    """The failure as one that can be told; what nobody expected is logged."""
+    if isinstance(failure, FlashstockError):
+        return failure
+    logger.error("a lean route failed", exc_info=failure)
+    return FlashstockError()
+
+
+def failed(failure: Exception) -> LeanAnswer:
+    """The answer that tells of a failure."""
+    return problem_answer(known(failure))
 
 
 def problem_answer(error: FlashstockError) -> LeanAnswer:

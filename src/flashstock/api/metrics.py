@@ -91,14 +91,17 @@ class _Snapshot(Collector):
             "Requests that wait for the next call of the reserve script",
             labels=["worker"],
         )
-        in_lanes.add_metric([self.worker], self.services.lanes.waiting)
+        asked = self.services.lanes.waiting + self.services.seats.waiting
+        in_lanes.add_metric([self.worker], asked)
         yield in_lanes
         remembered = CounterMetricFamily(
             "flashstock_sold_out_from_memory",
             "Refusals that asked no store",
             labels=["worker"],
         )
-        remembered.add_metric([self.worker], self.services.lanes.sold_out_from_memory)
+        lanes, seats = self.services.lanes, self.services.seats
+        from_memory = lanes.sold_out_from_memory + seats.sold_out_from_memory
+        remembered.add_metric([self.worker], from_memory)
         yield remembered
         is_open = GaugeMetricFamily(
             "flashstock_shard_open",

@@ -38,6 +38,7 @@ all, send the same request with the same `Idempotency-Key` again: it finds out w
 TAGS: Final = [
     {"name": "reservations", "description": "Hold units, pay for them, let them go."},
     {"name": "carts", "description": "Several pools at once, all or nothing."},
+    {"name": "groups", "description": "Buyers who buy together, or not at all."},
     {"name": "pools", "description": "What buyers reserve from."},
     {"name": "catalogue", "description": "SKUs, and the locations that keep them."},
     {"name": "stock", "description": "Where every unit is, and how it came there."},

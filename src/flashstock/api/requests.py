@@ -59,8 +59,8 @@ def _to_the_end(pattern: str) -> str:
     return pattern.removesuffix("$") + r"\Z"
 
 
-_PoolId = Annotated[str, msgspec.Meta(pattern=_to_the_end(POOL_ID_PATTERN))]
-_Buyer = Annotated[
+PoolIdText = Annotated[str, msgspec.Meta(pattern=_to_the_end(POOL_ID_PATTERN))]
+BuyerText = Annotated[
     str,
     msgspec.Meta(
         min_length=1,
@@ -99,7 +99,7 @@ _Channel = Annotated[str, msgspec.Meta(pattern=_to_the_end(eligibility.CHANNEL_P
 
 
 class AttestsBody(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """A member that was not sent is told from one that was: see ``_quotes``."""
+    """A member that was not sent is told from one that was: see ``quotes_of``."""
 
     new_buyer: bool | msgspec.UnsetType = msgspec.UNSET
     named: bool | msgspec.UnsetType = msgspec.UNSET
@@ -110,16 +110,16 @@ class AttestsBody(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 
 class ReserveBody(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    pool: _PoolId
-    buyer: _Buyer
+    pool: PoolIdText
+    buyer: BuyerText
     quantity: _Quantity
     attests: AttestsBody | None = None
 
 
 class BatchItemBody(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     idempotency_key: _IdempotencyKey
-    pool: _PoolId
-    buyer: _Buyer
+    pool: PoolIdText
+    buyer: BuyerText
     quantity: _Quantity
     attests: AttestsBody | None = None
 
@@ -158,7 +158,7 @@ def decode_reserve(body: bytes) -> ReserveBody:
     decoded = _plain_reserve(body)
     if decoded is None or not _is_pool_id(decoded.pool):
         decoded = _decode(_reserve, body, schemas.ReservationRequest)
-    if body.count(b'"') != _RESERVE_QUOTES + _quotes(decoded.attests):
+    if body.count(b'"') != _RESERVE_QUOTES + quotes_of(decoded.attests):
         parse_json(body)
     return decoded
 
@@ -169,7 +169,7 @@ def decode_batch(body: bytes) -> BatchBody:
     if decoded is None or not all(map(_is_pool_id, {item.pool for item in decoded.items})):
         decoded = _decode(_batch, body, schemas.BatchRequest)
     excess = body.count(b'"') - _BATCH_QUOTES - _ITEM_QUOTES * len(decoded.items)
-    if excess and excess != sum(_quotes(item.attests) for item in decoded.items):
+    if excess and excess != sum(quotes_of(item.attests) for item in decoded.items):
         parse_json(body)
     return decoded
 
@@ -183,7 +183,7 @@ def attested(attests: AttestsBody | None) -> str:
     ).packed()
 
 
-def _quotes(attests: AttestsBody | None) -> int:
+def quotes_of(attests: AttestsBody | None) -> int:
     """Quotation marks of the member ``attests``: of its name, its members', and the channel's."""
     if attests is None:
         return 0
@@ -208,6 +208,23 @@ def decode_cancel(body: bytes) -> None:
     """
     if body not in (b"", b"{}", b"null"):
         _refuse_by_model(body, schemas.NothingBody)
+
+
+def read_lean(
+    decode: Callable[[bytes], _Struct],
+    body: bytes,
+    model: type[schemas.Body],
+    quotes: Callable[[_Struct], int],
+) -> _Struct:
+    """Read a body. Raises ``InvalidRequest``, as the model would.
+
+    Args:
+        quotes: how many quotation marks the body has if no member is in it twice.
+    """
+    decoded = _decode(decode, body, model)
+    if body.count(b'"') != quotes(decoded):
+        parse_json(body)
+    return decoded
 
 
 def _decode(decode: Callable[[bytes], _Struct], body: bytes, model: type[schemas.Body]) -> _Struct:

@@ -18,6 +18,7 @@ from flashstock.api.schemas import (
     PaymentRef,
     Time,
 )
+from flashstock.api.schemas_groups import GroupBuyRequest
 from flashstock.api.schemas_pools import WaveRequest
 from flashstock.api.schemas_stock import (
     PRICE_MINOR_MAX,
@@ -86,6 +87,9 @@ class ItemRequest(Body):
     gifts: Annotated[list[GiftRequest], Field(max_length=terms.GIFT_TIERS_MAX)] = Field(
         default=[], description="One for each paid order, while they last."
     )
+    group_buy: GroupBuyRequest | None = Field(
+        default=None, description="Sells to groups only, by these rules; to anyone by default."
+    )
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -99,6 +103,8 @@ class ItemRequest(Body):
             raise ValueError("deposit_minor is for a presale")
         if self.price_minor is not None and self.deposit_minor > self.price_minor:
             raise ValueError("deposit_minor must not be more than price_minor")
+        if self.group_buy is not None and (self.presale or self.gifts):
+            raise ValueError("group_buy: goes with neither a presale nor gifts")
         return self
 
     def item_as(self, number: int) -> terms.Item:
@@ -116,6 +122,7 @@ class ItemRequest(Body):
             deposit_minor=self.deposit_minor,
             waves=tuple(rules.Wave(wave.at, wave.quantity) for wave in waves),
             gifts=tuple(terms.Gift(gift.sku, gift.quantity, gift.tier) for gift in gifts),
+            group_buy=self.group_buy.rules().text if self.group_buy is not None else "",
         )
 
 
@@ -163,6 +170,9 @@ class CampaignRequest(Body):
         numbers = [item.item or place for place, item in enumerate(self.items, start=1)]
         if len(set(numbers)) < len(numbers):
             raise ValueError("items: two of them have the same number")
+        to_groups = any(item.group_buy is not None for item in self.items)
+        if to_groups and self.deduct is not DeductMode.HOLD:
+            raise ValueError("items: group_buy has a deduct of its own; here it must be hold")
         return self
 
     def as_terms(self) -> terms.Terms:

@@ -16,6 +16,7 @@ from flashstock.api.schemas import (
     Sku,
     Time,
 )
+from flashstock.api.schemas_groups import GroupBuyRequest
 from flashstock.model import eligibility, rules
 from flashstock.model.states import DeductMode, Durability
 
@@ -60,6 +61,9 @@ class PoolRequest(Body):
         " default), at the reservation until somebody cancels it (`order`), or at the payment, if"
         " some are left (`payment`).",
     )
+    group_buy: GroupBuyRequest | None = Field(
+        default=None, description="Sells to groups only, by these rules; to anyone by default."
+    )
 
     @field_validator("channels", mode="after")
     @classmethod
@@ -79,6 +83,8 @@ class PoolRequest(Body):
             raise ValueError("waves: one comes when the sale has ended")
         if sum(wave.quantity for wave in waves) > self.quantity:
             raise ValueError("waves: they release more units than the pool has")
+        if self.group_buy is not None and self.deduct not in (None, DeductMode.HOLD):
+            raise ValueError("group_buy: has a deduct of its own; the pool's must be hold")
         return self
 
     def pool_rules(self) -> rules.PoolRules:
@@ -96,6 +102,7 @@ class PoolRequest(Body):
             audience=self.audience or "",
             channels=",".join(self.channels or ()),
             deduct=self.deduct or DeductMode.HOLD,
+            group_buy=self.group_buy.rules().text if self.group_buy is not None else "",
         )
 
 

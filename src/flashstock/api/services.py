@@ -18,6 +18,7 @@ from flashstock.hotpath.store import HotStore
 from flashstock.ledger.queries import Queries
 from flashstock.model.receipts import ReceiptSigner
 from flashstock.service.carts import CartService
+from flashstock.service.groups import GroupService
 from flashstock.service.pools import PoolService
 from flashstock.service.reservations import ReservationService
 
@@ -54,9 +55,12 @@ class Services:
     store: HotStore
     applied: AppliedTracker
     lanes: Lanes
+    seats: Lanes
+    """Of seats of groups."""
     pools: PoolService
     reservations: ReservationService
     carts: CartService
+    groups: GroupService
     queries: Queries
     signer: ReceiptSigner
     keyring: Keyring

@@ -28,6 +28,13 @@ VERDICT_REFUSALS: Final[dict[Verdict, type[errors.FlashstockError]]] = {
     Verdict.PAUSED: errors.Paused,
     Verdict.UNKNOWN_POOL: errors.UnknownPool,
     Verdict.NOT_ELIGIBLE: errors.NotEligible,
+    Verdict.GROUP_ONLY: errors.GroupOnly,
+    Verdict.GROUP_UNKNOWN: errors.UnknownGroup,
+    Verdict.GROUP_FULL: errors.GroupFull,
+    Verdict.GROUP_OVER: errors.GroupOver,
+    Verdict.SEATS_LIMIT: errors.SeatsLimit,
+    Verdict.GROUPS_LIMIT: errors.GroupsLimit,
+    Verdict.OPEN_LIMIT: errors.OpenLimit,
 }
 """Every verdict that is a refusal, and the error a caller sees."""
 

@@ -7,6 +7,7 @@ from typing import Final, Protocol
 
 from flashstock import errors
 from flashstock.hotpath.applied import AppliedTracker
+from flashstock.hotpath.group_replies import SeatReply
 from flashstock.hotpath.replies import ReservationReply
 from flashstock.hotpath.scripts import (
     CancelStatus,
@@ -15,6 +16,7 @@ from flashstock.hotpath.scripts import (
     ReturnSaleStatus,
 )
 from flashstock.hotpath.store import HotStore
+from flashstock.model.group_records import GroupRecord
 from flashstock.model.ids import ReservationId, digest_of, parse_reservation_id, shard_of
 from flashstock.model.orders import order_number
 from flashstock.model.records import ReservationRecord
@@ -68,6 +70,7 @@ RETURN_REFUSALS: Final[dict[ReturnSaleStatus, Refusal]] = {
     ReturnSaleStatus.ALREADY_RETURNED: errors.AlreadyReturned,
     ReturnSaleStatus.TOO_MANY: errors.InsufficientStock,
     ReturnSaleStatus.MISMATCH: errors.IdempotencyMismatch,
+    ReturnSaleStatus.NOT_FORMED: errors.GroupNotFormed,
     ReturnSaleStatus.UNKNOWN: errors.UnknownReservation,
 }
 _ENDED_REFUSALS: Final[dict[ReservationState, Refusal]] = {
@@ -77,6 +80,7 @@ _ENDED_REFUSALS: Final[dict[ReservationState, Refusal]] = {
     ReservationState.REVOKED: errors.AlreadyCancelled,
     ReservationState.EXPIRED: errors.ReservationExpired,
     ReservationState.ORDERED: errors.ReservationExpired,
+    ReservationState.REFUNDED: errors.AlreadyCancelled,
 }
 _REFUNDED: Final = (ConfirmStatus.REFUND_DUE, ConfirmStatus.ALREADY_CANCELLED)
 _CANCELLED: Final = (ReservationState.CANCELLED, ReservationState.REVOKED)
@@ -88,6 +92,8 @@ class Answer:
 
     view: ReservationView
     replayed: bool
+    group: GroupRecord | None = None
+    """Of a seat: its group as this call left it, where the hot path knows it."""
 
 
 class ReservationService:
@@ -247,7 +253,8 @@ class ReservationService:
     ) -> Answer:
         if refusal is not None or reply.record is None:
             raise (refusal or errors.UnknownReservation)(reservation=str(target))
-        return Answer(self.view(target, reply.record, reply.now_ms), replayed)
+        group = reply.group if isinstance(reply, SeatReply) else None
+        return Answer(self.view(target, reply.record, reply.now_ms), replayed, group)
 
     async def _forgotten(self, target: ReservationId) -> ReservationRecord:
         record = await self._book.reservation_record(str(target))
@@ -258,7 +265,10 @@ class ReservationService:
     async def _ended(self, target: ReservationId, replay: ReservationState | None) -> Answer:
         """Only SQL remembers it, so it has ended: a replay of that end, or a refusal."""
         record = await self._forgotten(target)
-        if record.state is replay:
+        given_back = replay is ReservationState.CANCELLED and (
+            record.state is ReservationState.REFUNDED
+        )
+        if record.state is replay or given_back:
             return Answer(self.view(target, record, 0), replayed=True)
         refusal = _ENDED_REFUSALS.get(record.state, errors.Recovering)
         raise refusal(reservation=str(target))
@@ -274,7 +284,7 @@ class ReservationService:
             if record.payment_ref == payment_ref:
                 return Answer(self.view(target, record, 0), replayed=True)
             raise errors.AlreadyConfirmed(reservation=str(target))
-        if record.state is ReservationState.HELD:
+        if record.state in (ReservationState.HELD, ReservationState.PAID):
             raise errors.Recovering  # its units are still the buyer's: once Redis knows them again
         await self._book.record_refund(record, str(target), payment_ref)
         raise self._refunded(record, target)

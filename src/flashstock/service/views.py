@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from flashstock.model.group_records import group_of_cart
 from flashstock.model.records import ReservationRecord
 from flashstock.model.rules import PoolCounters, PoolRules
 from flashstock.model.states import ReservationState
@@ -20,11 +21,20 @@ class ReservationView:
 
     @property
     def state(self) -> ReservationState:
-        """A hold past its deadline is shown as expired, whether or not anyone has swept it."""
-        overdue = self.record.deadline_ms <= self.now_ms
-        if self.record.state is ReservationState.HELD and overdue:
+        """A hold past its deadline is shown as expired, whether or not anyone has swept it. So is
+        a seat that is ordered: other orders can be paid until somebody cancels them.
+        """
+        record = self.record
+        seat = record.state is ReservationState.ORDERED and bool(self.group)
+        if record.deadline_ms <= self.now_ms and (record.state is ReservationState.HELD or seat):
             return ReservationState.EXPIRED
-        return self.record.state
+        return record.state
+
+    @property
+    def group(self) -> str:
+        """The id of the group that it is a seat of; empty where it is none."""
+        digest = group_of_cart(self.record.cart)
+        return f"{self.record.pool}~{digest}" if digest else ""
 
 
 @dataclass(frozen=True, slots=True)

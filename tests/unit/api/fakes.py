@@ -2,40 +2,61 @@
 
 from __future__ import annotations
 
-import asyncio
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any, cast
 
 import httpx
 
 from flashstock.api.app import Application, DescribedAPI, build_api
-from flashstock.api.auth import Keyring, key_hash
+from flashstock.api.auth import Keyring
 from flashstock.api.services import Services
 from flashstock.config import Settings
-from flashstock.errors import Unavailable, UnknownPool
+from flashstock.errors import UnknownPool
 from flashstock.hotpath.asking import Asking, Verdicted
+from flashstock.hotpath.group_replies import SeatsReply
 from flashstock.hotpath.replies import BatchReply
 from flashstock.hotpath.scripts import Verdict
-from flashstock.ledger.stored import ApiKey, OpenMatters, StoredRefund
+from flashstock.hotpath.seat_lanes import SeatAsking
+from flashstock.model.group_records import GroupRecord, cart_of_group
+from flashstock.model.group_rules import GroupRules
 from flashstock.model.receipts import ReceiptSigner
 from flashstock.model.records import ReservationRecord
 from flashstock.model.rules import PoolCounters, PoolRules
-from flashstock.model.states import ReservationState
+from flashstock.model.states import GroupState, ReservationState
 from flashstock.service.carts import CartAnswer
+from flashstock.service.groups import GroupView, MemberView
 from flashstock.service.reservations import Answer
 from flashstock.service.views import PoolView, ReservationView
+from tests.unit.api.fake_sql import KEYS, NOW_MS, FakeQueries, refund
 
-NOW_MS = 1_795_311_438_974
-KEYS = {"storefront": "fsk_shop", "ops": "fsk_ops", "admin": "fsk_admin"}
+__all__ = [
+    "GROUP_RULES",
+    "KEYS",
+    "NOW_MS",
+    "SIGNER",
+    "FakeApplied",
+    "FakeCarts",
+    "FakeGroups",
+    "FakeLanes",
+    "FakePools",
+    "FakeQueries",
+    "FakeRebuild",
+    "FakeReconciliation",
+    "FakeReservations",
+    "FakeSeats",
+    "FakeServer",
+    "FakeStore",
+    "Fakes",
+    "batch_reply",
+    "pool_view",
+    "record",
+    "refund",
+    "reservation_view",
+    "seats_reply",
+]
+
+GROUP_RULES = GroupRules(size=3, life_ms=3_600_000).text
 SIGNER = ReceiptSigner({"k1": b"a secret of the tests"}, "k1")
-
-
-def refund(number: int, **changes: Any) -> StoredRefund:
-    """A payment that is due back."""
-    row = StoredRefund(
-        number, 0, f"campaign-1~{number:016d}", "campaign-1", "b", 1, f"pay-{number}", NOW_MS, None
-    )
-    return replace(row, **changes)
 
 
 def batch_reply(**changes: Any) -> BatchReply:
@@ -80,15 +101,6 @@ def pool_view(pool: str) -> PoolView:
     return PoolView(pool, PoolRules(sku="sku-1"), counters, NOW_MS)
 
 
-@dataclass(frozen=True)
-class FakeCursor:
-    """Of a row of ``cursors``, what the API looks at."""
-
-    shard: int
-    generation: int = 3
-    seq: int = 4
-
-
 @dataclass(eq=False)
 class FakeServer:
     """Of a client of Redis, what the metrics ask."""
@@ -115,77 +127,6 @@ class FakeStore:
 
     async def seq(self, shard: int) -> int:
         return self.seqs[shard]
-
-
-@dataclass
-class FakeQueries:
-    """SQL that knows three keys, two cursors and nothing else, and can be away or slow."""
-
-    away: bool = False
-    slow: bool = False
-    keys: dict[str, ApiKey] = field(
-        default_factory=lambda: {
-            role: ApiKey(role, role, key_hash(key), NOW_MS, None) for role, key in KEYS.items()
-        }
-    )
-    refund_rows: list[Any] = field(default_factory=lambda: [refund(1)])
-    quarantine_rows: list[Any] = field(default_factory=list)
-    pool_rows: list[Any] = field(default_factory=list)
-    matters: OpenMatters = field(default_factory=lambda: OpenMatters(0, 0, None))
-
-    async def open_matters(self) -> Any:
-        return await self._answer(self.matters)
-
-    async def _answer(self, rows: Any) -> Any:
-        if self.away:
-            raise Unavailable("connect to 10.0.0.1 failed: password of user shop")
-        if self.slow:
-            await asyncio.sleep(60)
-        return rows
-
-    async def api_keys(self) -> Any:
-        return await self._answer(list(self.keys.values()))
-
-    async def add_api_key(self, name: str, role: str, hashed: str, at_ms: int) -> bool:
-        if name in self.keys:
-            return False
-        self.keys[name] = ApiKey(name, role, hashed, at_ms, None)
-        return True
-
-    async def revoke_api_key(self, name: str, at_ms: int) -> bool:
-        row = self.keys.get(name)
-        if row is None or row.revoked_at_ms is not None:
-            return False
-        self.keys[name] = ApiKey(row.name, row.role, row.key_hash, row.created_at_ms, at_ms)
-        return True
-
-    async def cursors(self) -> Any:
-        rows = [FakeCursor(shard) for shard in (0, 1)]
-        return await self._answer(rows)
-
-    async def pools(self, after: str, limit: int) -> Any:
-        return await self._answer([row for row in self.pool_rows if row.id > after][:limit])
-
-    async def refunds(self, after: int, limit: int, *, settled: bool | None = None) -> Any:
-        wanted = [
-            row
-            for row in self.refund_rows
-            if row.id > after and settled in (None, row.settled_at_ms is not None)
-        ]
-        return await self._answer(wanted[:limit])
-
-    async def settle_refund(self, refund_id: int, reference: str, settled_by: str) -> Any:
-        for number, row in enumerate(self.refund_rows):
-            if row.id == refund_id and row.settled_at_ms is None:
-                settled = {"settled_by": settled_by, "settled_reference": reference}
-                self.refund_rows[number] = replace(row, settled_at_ms=NOW_MS, **settled)
-                return self.refund_rows[number], True
-            if row.id == refund_id:
-                return row, False
-        return None
-
-    async def quarantined(self, after: int, limit: int) -> Any:
-        return await self._answer([row for row in self.quarantine_rows if row.id > after][:limit])
 
 
 class FakeLanes:
@@ -243,6 +184,9 @@ class FakeReservations:
 
     calls: list[tuple[Any, ...]] = field(default_factory=list)
 
+    def view(self, target: Any, seat: ReservationRecord, now_ms: int) -> ReservationView:
+        return ReservationView(str(target), seat, now_ms)
+
     async def get(self, reservation_id: str) -> ReservationView:
         self.calls.append(("get", reservation_id))
         return reservation_view(reservation_id)
@@ -290,6 +234,47 @@ class FakeCarts:
         return CartAnswer("0123456789abcdef", buyer, (view,), replayed=False)
 
 
+def seats_reply(**changes: Any) -> SeatsReply:
+    """A reply of the script that takes seats: one in a group of three, which it opened."""
+    group = GroupRecord(
+        GroupState.OPEN, NOW_MS + 3_600_000, GROUP_RULES, "campaign-1", 1, 0, 0, "0" * 16, 7
+    )
+    fields = {**asdict(batch_reply()), "groups": {"0" * 16: group.pack().encode()}}
+    return SeatsReply(**{**fields, **changes})
+
+
+class FakeSeats(FakeLanes):
+    """Lanes of seats: they open groups, and remember what was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        seat = record(cart=cart_of_group("0" * 16)).pack().encode()
+        self.outcome = Verdicted(int(Verdict.HELD), seats_reply(), seat)
+        self.wanted: list[str] = []
+
+    def ask(self, pool: str, asking: Asking) -> None:
+        self.wanted.append(cast("SeatAsking", asking).wants)
+        super().ask(pool, asking)
+
+
+@dataclass
+class FakeGroups:
+    """Knows one group."""
+
+    asked: list[tuple[Any, ...]] = field(default_factory=list)
+
+    async def get(self, group_id: str) -> GroupView:
+        self.asked.append(("get", group_id))
+        found = seats_reply().group("0" * 16)
+        assert found is not None
+        seat = MemberView(group_id, "buyer-42", 2, ReservationState.HELD, is_opener=True)
+        return GroupView(group_id, found, NOW_MS, members=(seat,))
+
+    async def page(self, pool: str, after: str, limit: int) -> tuple[list[GroupView], str | None]:
+        self.asked.append(("page", pool, after, limit))
+        return [await self.get(f"{pool}~{'0' * 16}")], None
+
+
 class FakeApplied:
     def waiting(self) -> int:
         return 5
@@ -334,6 +319,8 @@ class Fakes:
         self.store = FakeStore()
         self.queries = FakeQueries()
         self.lanes = FakeLanes()
+        self.seats = FakeSeats()
+        self.groups = FakeGroups()
         self.pools = FakePools()
         self.reservations = FakeReservations()
         self.carts = FakeCarts()
@@ -361,9 +348,11 @@ class Fakes:
             store=fakes.store,
             applied=cast("Any", FakeApplied()),
             lanes=fakes.lanes,
+            seats=fakes.seats,
             pools=fakes.pools,
             reservations=fakes.reservations,
             carts=fakes.carts,
+            groups=fakes.groups,
             queries=fakes.queries,
             signer=SIGNER,
             keyring=Keyring(),

@@ -122,6 +122,7 @@ def test_a_pool_shows_nothing_where_nothing_is_set():
         "audience": None,
         "channels": [],
         "deduct": "hold",
+        "group_buy": None,
     }
     PoolDocument.model_validate_json(_json(body))
 
@@ -155,9 +156,8 @@ def test_a_cart():
 )
 def test_every_refusing_verdict_has_its_problem(verdict):
     error = refusal_of(int(verdict), "p", batch_reply(starts_at_ms=NOW_MS + 5, audience="new"))
-    assert error.code == {"mismatch": "idempotency_mismatch"}.get(
-        verdict.name.lower(), verdict.name.lower()
-    )
+    codes = {"mismatch": "idempotency_mismatch", "group_unknown": "unknown_group"}
+    assert error.code == codes.get(verdict.name.lower(), verdict.name.lower())
     assert error.extra["pool"] == "p"
 
 

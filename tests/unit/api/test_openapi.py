@@ -15,6 +15,8 @@ LEAN = {
     "/v1/reservations/batch": {"200", "401", "403", "413", "415", "422"},
     "/v1/reservations/{reservation_id}/confirm": {"200", "404", "409", "413", "415", "422"},
     "/v1/reservations/{reservation_id}/cancel": {"200", "404", "409", "413", "415", "422"},
+    "/v1/groups": {"200", "201", "400", "401", "403", "404", "409", "413", "415", "422"},
+    "/v1/groups/{group_id}/join": {"200", "201", "400", "404", "409", "413", "415", "422"},
 }
 OPEN = {"/healthz", "/readyz", "/metrics", "/version"}
 
@@ -120,6 +122,8 @@ async def test_what_moves_stock_documents_its_key(document):
     assert wanting == {
         "/v1/reservations",
         "/v1/carts",
+        "/v1/groups",
+        "/v1/groups/{group_id}/join",
         "/v1/pools/{pool}/adjust",
         "/v1/reservations/{reservation_id}/return",
     }

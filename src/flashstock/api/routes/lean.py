@@ -27,6 +27,7 @@ lean = APIRouter(tags=["reservations"])
         201: {"model": ReservationDocument, "description": "Held until `expires_at`."},
         **problems(
             *REFUSALS,
+            errors.GroupOnly,
             errors.UnknownPool,
             errors.IdempotencyKeyRequired,
             errors.IdempotencyMismatch,

@@ -158,6 +158,7 @@ async def ship_order(
         **problems(
             errors.UnknownOrder,
             errors.UnknownLocation,
+            errors.GroupNotFormed,
             errors.NotReturnable,
             errors.InsufficientStock,
             errors.UnknownPool,

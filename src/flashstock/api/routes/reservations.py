@@ -95,6 +95,7 @@ async def extend_reservation(
         **problems(
             errors.UnknownReservation,
             errors.NotConfirmed,
+            errors.GroupNotFormed,
             errors.AlreadyReturned,
             errors.NotReturnable,
             errors.InsufficientStock,
@@ -146,6 +147,7 @@ async def return_reservation(
         201: {"model": CartDocument, "description": "Every line is held."},
         **problems(
             *REFUSALS,
+            errors.GroupOnly,
             errors.UnknownPool,
             errors.IdempotencyKeyRequired,
             errors.IdempotencyMismatch,
