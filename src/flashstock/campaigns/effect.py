@@ -145,6 +145,9 @@ class Effect:
                 f"item {new.number} sells {old.sku!r}{' ahead' if old.presale else ''}",
                 item=new.number,
             )
+        if bool(old.group_buy) != bool(new.group_buy):
+            sold = "to groups" if old.group_buy else "to single buyers"
+            raise CampaignItemFixed(f"item {new.number} sells {sold}", item=new.number)
         pool = self._pool(new)
         rules = encode_rules(self._rules(new))
         told = {name: text for name, text in rules.items() if name not in _OF_THE_POOL_ITSELF}
@@ -216,6 +219,7 @@ class Effect:
             audience=terms.audience,
             channels=",".join(terms.channels),
             deduct=terms.deduct,
+            group_buy=item.group_buy,
         )
 
     async def _create(self, pool: str, rules: Mapping[str, str]) -> None:

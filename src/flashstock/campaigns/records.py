@@ -106,6 +106,7 @@ def _item_row(code: str, revision: int, terms: Terms, item: Item) -> dict[str, A
         "waves": encode_waves(item.waves),
         "gifts": orjson.dumps([[g.sku, g.quantity, g.tier] for g in item.gifts]).decode(),
         "needs": orjson.dumps(dict(item.needs)).decode(),
+        "group_buy": item.group_buy,
     }
 
 
@@ -200,6 +201,7 @@ def item_of(row: Any) -> Item:
         deposit_minor=row.deposit_minor,
         waves=decode_waves(row.waves),
         gifts=tuple(Gift(*gift) for gift in orjson.loads(row.gifts)),
+        group_buy=row.group_buy,
         added=row.added,
         needs=orjson.loads(row.needs),
     )

@@ -91,6 +91,7 @@ campaign_items: Final = Table(
     Column("waves", Text, nullable=False),
     Column("gifts", Text, nullable=False),
     Column("needs", Text, nullable=False),
+    Column("group_buy", Text, nullable=False, server_default=text("''")),
     PrimaryKeyConstraint("code", "revision", "item"),
     CheckConstraint("quantity > 0", name="quantity_positive"),
     Index("ix_campaign_items_pool", "pool", "revision"),

@@ -91,6 +91,8 @@ class Item:
     deposit_minor: int = 0
     waves: tuple[Wave, ...] = ()
     gifts: tuple[Gift, ...] = ()
+    group_buy: str = ""
+    """As in ``model.group_rules``; empty: buyers buy for themselves."""
     added: int = 0
     needs: Mapping[str, int] = field(default_factory=dict)
 
