@@ -23,12 +23,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flashstock.dispatch.tables import order_dispatch, order_returns
 from flashstock.errors import UnknownOrder
-from flashstock.ledger.tables import orders, reservations
+from flashstock.ledger.tables import groups, orders, reservations
+from flashstock.model.group_records import SEAT_MARK
+from flashstock.model.states import GroupState, ReservationState
 
 
 class SaleState(StrEnum):
     """What state an order of ours is in. Unpaid ones are reservations, and none of dispatch's."""
 
+    WAITING = "waiting"
+    """Paid, and its group has not formed: nothing of it may be sent."""
     PAID = "paid"
     SHIPPED = "shipped"
     COMPLETED = "completed"
@@ -77,6 +81,13 @@ class Sale:
     audited_by: str | None = None
     shipped_at_ms: int | None = None
     completed_at_ms: int | None = None
+    group_state: str | None = None
+    """Of the group that it is a seat of; ``None`` for every other order."""
+
+    @property
+    def is_waiting(self) -> bool:
+        """Is it a seat of a group that has not formed?"""
+        return self.group_state is not None and self.group_state != GroupState.FORMED.value
 
     @property
     def state(self) -> SaleState:
@@ -85,6 +96,8 @@ class Sale:
             return SaleState.REFUNDING
         if self.returned + self.given_up >= self.quantity:
             return SaleState.CLOSED
+        if self.is_waiting:
+            return SaleState.WAITING
         if self.completed_at_ms is not None:
             return SaleState.COMPLETED
         if self.shipped + self.given_up >= self.quantity:
@@ -93,7 +106,7 @@ class Sale:
 
     @property
     def to_ship(self) -> int:
-        """Units that are still to be sent."""
+        """Units that are still to be sent; those of an order that waits may never be."""
         left = self.quantity - self.shipped - self.given_up - self.pending_unshipped
         return max(0, left)
 
@@ -138,18 +151,25 @@ _IN_POOL: Final = func.coalesce(reservations.c.returned, 0)
 _DIRECT: Final = _IN_POOL - func.coalesce(_DISPATCH.through_pool, 0)
 """Units that the reservation counts as returned and no return of ours accounts for: they were given
 back at the pool. Of no use while a return is pending, which the pool may have counted or not."""
-_GIVEN_UP: Final = func.coalesce(_DISPATCH.withdrawn, 0) + case(
-    (_IS_PENDING, 0), (_DIRECT > 0, _DIRECT), else_=0
+_GIVEN_UP: Final = case(
+    (reservations.c.state == ReservationState.REFUNDED.value, orders.c.quantity),
+    else_=func.coalesce(_DISPATCH.withdrawn, 0)
+    + case((_IS_PENDING, 0), (_DIRECT > 0, _DIRECT), else_=0),
 )
 _STATE: Final = case(
     (_IS_PENDING, literal(SaleState.REFUNDING.value)),
     (orders.c.quantity <= _RETURNED + _GIVEN_UP, literal(SaleState.CLOSED.value)),
+    (groups.c.state != GroupState.FORMED.value, literal(SaleState.WAITING.value)),
     (_DISPATCH.completed_at_ms.is_not(None), literal(SaleState.COMPLETED.value)),
     (orders.c.quantity <= _SHIPPED + _GIVEN_UP, literal(SaleState.SHIPPED.value)),
     else_=literal(SaleState.PAID.value),
 )
 """``Sale.state``, for the database to look for; a test holds them against each other."""
-_UNFINISHED: Final = (SaleState.PAID,)
+_UNFINISHED: Final = (SaleState.PAID, SaleState.WAITING)
+_ITS_GROUP: Final = groups.c.id == reservations.c.pool.concat("~").concat(
+    func.substr(reservations.c.cart, len(SEAT_MARK) + 1)
+)
+"""No other cart of a reservation is the digest of a group, two characters into it."""
 
 SALES: Final[Select[Any]] = (
     select(
@@ -169,9 +189,11 @@ SALES: Final[Select[Any]] = (
         _DISPATCH.audited_by,
         _DISPATCH.shipped_at_ms,
         _DISPATCH.completed_at_ms,
+        groups.c.state.label("group_state"),
     )
     .outerjoin(order_dispatch, _DISPATCH.order_no == orders.c.order_no)
     .outerjoin(reservations, reservations.c.id == orders.c.reservation_id)
+    .outerjoin(groups, _ITS_GROUP)
 )
 
 
@@ -228,6 +250,7 @@ async def mergeable(connection: AsyncConnection, after: str, limit: int) -> list
         select(orders.c.buyer)
         .outerjoin(order_dispatch, _DISPATCH.order_no == orders.c.order_no)
         .outerjoin(reservations, reservations.c.id == orders.c.reservation_id)
+        .outerjoin(groups, _ITS_GROUP)
         .where(waiting, orders.c.buyer > after)
         .group_by(orders.c.buyer)
         .having(func.count() >= 2)

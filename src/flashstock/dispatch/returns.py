@@ -36,7 +36,13 @@ from flashstock.dispatch.return_rows import (
     returns_page,
 )
 from flashstock.dispatch.tables import order_returns
-from flashstock.errors import FlashstockError, InvalidRequest, NotReturnable, Unavailable
+from flashstock.errors import (
+    FlashstockError,
+    GroupNotFormed,
+    InvalidRequest,
+    NotReturnable,
+    Unavailable,
+)
 from flashstock.hotpath.replies import ReservationReply
 from flashstock.hotpath.scripts import ReturnSaleStatus
 from flashstock.ledger.engine import reading, writing
@@ -118,6 +124,7 @@ class Returns:
 
         Raises:
             UnknownOrder, UnknownLocation: it names what is not there.
+            GroupNotFormed: it is a seat of a group that is open, or failed.
             NotReturnable: that many can't come back; ``shipped`` and ``unshipped`` may.
             Unavailable, Recovering: it is on record and will be finished; the same key finds out.
         """
@@ -197,6 +204,8 @@ class Returns:
                 )
                 number = (await connection.execute(known)).scalar_one()
                 return await return_of(connection, number), True
+            if sale.is_waiting:
+                raise GroupNotFormed(order_no=sale.order_no, reservation=sale.reservation_id)
             quantity = _quantity(sale, wanted)
             if wanted.location is not None:
                 await check_location(connection, wanted.location)
