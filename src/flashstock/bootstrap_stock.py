@@ -46,6 +46,7 @@ from flashstock.imports.campaign_rows import CampaignRows
 from flashstock.imports.exports import Exports
 from flashstock.imports.service import Imports
 from flashstock.notices.courier import Courier
+from flashstock.notices.group_news import GroupNews
 from flashstock.notices.hints import Hints
 from flashstock.notices.sender import HttpSender
 from flashstock.notices.warnings import Warnings
@@ -254,4 +255,5 @@ def notices_beside_the_writer(
         owner: a name that no other process has.
     """
     courier = Courier(engine, HttpSender(private_allowed=private_webhooks), owner, clock)
-    return [courier.run, Watcher(engine, clock).run, Folder(engine).run]
+    news = GroupNews(engine)
+    return [courier.run, news.run, Watcher(engine, clock).run, Folder(engine).run]

@@ -85,6 +85,15 @@ webhook_deliveries: Final = Table(
 )
 """``holds_back``: what comes after it for the same endpoint waits for it."""
 
+group_news_cursors: Final = Table(
+    "group_news_cursors",
+    metadata,
+    Column("shard", Integer, primary_key=True, autoincrement=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+)
+"""The last event of each shard's journal that was looked at for news of groups."""
+
 warnings: Final = Table(
     "warnings",
     metadata,

@@ -14,6 +14,13 @@ TEST: Final = "webhook.test"
 WARNING_RAISED: Final = "warning.raised"
 WARNING_CLEARED: Final = "warning.cleared"
 
+GROUP_OPENED: Final = "group.opened"
+GROUP_JOINED: Final = "group.joined"
+GROUP_FORMED: Final = "group.formed"
+GROUP_FAILED: Final = "group.failed"
+GROUP_MEMBER_LEFT: Final = "group.member_left"
+GROUP_OPENER_PASSED: Final = "group.opener_passed"
+
 
 def wants(wanted: Iterable[str], topic: str) -> bool:
     """Whether somebody who asked for these is to be told of this."""
