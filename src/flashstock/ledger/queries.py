@@ -13,6 +13,7 @@ from sqlalchemy import func, not_, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from flashstock.ledger.engine import insert_if_absent, writing
+from flashstock.ledger.group_queries import GroupQueries
 from flashstock.ledger.journal_queries import JournalQueries
 from flashstock.ledger.pool_queries import PoolQueries
 from flashstock.ledger.quarantine_queries import QuarantineQueries
@@ -43,6 +44,7 @@ def wall_clock_ms() -> int:
 class Queries(
     PoolQueries,
     ReservationQueries,
+    GroupQueries,
     ShownGroupQueries,
     JournalQueries,
     QuarantineQueries,

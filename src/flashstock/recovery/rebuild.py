@@ -24,11 +24,13 @@ from flashstock.ledger.proof import Proof
 from flashstock.ledger.queries import Queries
 from flashstock.ledger.stored import RetainedReservation
 from flashstock.model.events import encode_rules
+from flashstock.model.group_records import SEAT_MARK
 from flashstock.model.ids import DIGEST_LENGTH, digest_of, limit_scope
 from flashstock.model.records import pack_record
 from flashstock.model.rules import NO_DEADLINE_MS, PoolCounters, PoolRules
 from flashstock.model.states import ReservationState
 from flashstock.recovery.read_ahead import read_ahead
+from flashstock.recovery.rebuild_groups import GroupRebuilder
 
 PAGE: Final = 2_000
 """Rows read from SQL, and reservations written to Redis, at a time: two values each, and a script
@@ -36,6 +38,7 @@ can't hand on more than about 8,000."""
 DIGESTS_IN_BATCH_MAX: Final = 128
 """As the scripts write them, so that the sweep's bound holds for rebuilt holds too."""
 _HELD: Final = ReservationState.HELD.value
+_ORDERED: Final = ReservationState.ORDERED.value
 
 
 class Lease(Protocol):
@@ -93,6 +96,7 @@ class Rebuilder:
             async for rows in pages:
                 await lease.renew()
                 await self._reservations(shard, rows, writes)
+        await self._groups(shard, since_ms, writes, lease)
         await self._commands(shard, since_ms, writes, lease)
         orders = await self._queries.max_order_index(shard)
         # Time goes on where the last decision left it, whatever this machine's clock says.
@@ -145,6 +149,8 @@ class Rebuilder:
                 if limit_scope(pool.id) != scope:
                     scope = limit_scope(pool.id)
                     await self._buyers(shard, pool.id, writes, lease)
+                if pool.rules.group_buy:
+                    await GroupRebuilder(self._queries, shard, writes, lease).buyers(pool.id)
                 decided_at_ms = max(decided_at_ms, pool.updated_at_ms)
             await lease.renew()
             await writes.flush()
@@ -158,6 +164,13 @@ class Rebuilder:
                 writes.put("HSET", keys.buyers(shard, pool), *chain.from_iterable(page))
                 await lease.renew()
                 await writes.flush()
+
+    async def _groups(self, shard: int, since_ms: int, writes: FencedWrites, lease: Lease) -> None:
+        async def write_seats(rows: Sequence[RetainedReservation]) -> None:
+            await self._reservations(shard, rows, writes)
+
+        groups = GroupRebuilder(self._queries, shard, writes, lease)
+        await groups.rebuild(since_ms, self._retention_ms, write_seats)
 
     async def _retained(
         self, shard: int, since_ms: int
@@ -204,7 +217,7 @@ class Rebuilder:
                 returned,
             )
             packed += (digest, record)
-            if state == _HELD:
+            if state == _HELD or (state == _ORDERED and cart.startswith(SEAT_MARK)):
                 moments[pool, "deadlines", deadline_ms].append(digest)
             else:
                 forget_at_ms = max(updated_at_ms, deadline_ms) + retention_ms
