@@ -28,6 +28,8 @@ from flashstock.client.book_answers import (
     StockLine,
 )
 from flashstock.client.crowd_transport import CrowdTransport
+from flashstock.client.group_answers import Group, GroupBuy, GroupProgress, Member, Tier
+from flashstock.client.group_calls import SeatTaken
 from flashstock.client.http import Client
 from flashstock.client.local_service import LocalService, ServiceFailed
 from flashstock.client.problems import UnexpectedAnswer
@@ -47,9 +49,13 @@ __all__ = [
     "Client",
     "CrowdTransport",
     "Granted",
+    "Group",
+    "GroupBuy",
+    "GroupProgress",
     "HttpxTransport",
     "Line",
     "LocalService",
+    "Member",
     "Movement",
     "Order",
     "OrderReturn",
@@ -61,10 +67,12 @@ __all__ = [
     "Refund",
     "Reservation",
     "RetryPolicy",
+    "SeatTaken",
     "ServiceFailed",
     "Shelf",
     "StockIdentity",
     "StockLine",
+    "Tier",
     "Transport",
     "UnexpectedAnswer",
     "Wave",

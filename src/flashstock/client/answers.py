@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from flashstock.client.group_answers import GroupBuy, GroupProgress
 from flashstock.model.states import DeductMode, Durability, PoolState, ReservationState
 
 
@@ -37,6 +38,7 @@ class Pool(msgspec.Struct, frozen=True):
     audience: str | None = None
     channels: tuple[str, ...] = ()
     deduct: DeductMode = DeductMode.HOLD
+    group_buy: GroupBuy | None = None
 
 
 class PoolPage(msgspec.Struct, frozen=True):
@@ -61,6 +63,7 @@ class PoolOrder(msgspec.Struct, frozen=True, omit_defaults=True):
     audience: str | None = None
     channels: tuple[str, ...] | None = None
     deduct: DeductMode | None = None
+    group_buy: GroupBuy | None = None
 
 
 class Attests(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -77,7 +80,9 @@ class Attests(msgspec.Struct, frozen=True, omit_defaults=True):
 
 class Reservation(msgspec.Struct, frozen=True):
     """One reservation. ``expires_at`` says something while it is held, ``returned`` (units of it
-    that were brought back) once it is sold. ``receipt`` proves it where no store knows it."""
+    that were brought back) once it is sold. ``receipt`` proves it where no store knows it.
+
+    ``group`` is that of a seat; ``group_now`` is how the call that was answered has left it."""
 
     id: str
     pool: str
@@ -89,6 +94,8 @@ class Reservation(msgspec.Struct, frozen=True):
     order_no: str | None = None
     returned: int = 0
     receipt: str | None = None
+    group: str | None = None
+    group_now: GroupProgress | None = None
 
 
 class Wish(msgspec.Struct, frozen=True, omit_defaults=True):

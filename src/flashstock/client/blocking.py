@@ -127,6 +127,11 @@ class BlockingClient:
     extend = _blocking(Client.extend)
     return_units = _blocking(Client.return_units)
 
+    open_group = _blocking(Client.open_group)
+    join_group = _blocking(Client.join_group)
+    group = _blocking(Client.group)
+    open_groups = _one_by_one(Client.open_groups)
+
     open_pool = _blocking(Client.open_pool)
     pool = _blocking(Client.pool)
     pools = _one_by_one(Client.pools)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from flashstock.client.book_calls import BookCalls
+from flashstock.client.group_calls import GroupCalls
 from flashstock.client.pool_calls import PoolCalls
 from flashstock.client.sale_calls import SaleCalls
 
 
-class Client(SaleCalls, PoolCalls, BookCalls):
+class Client(SaleCalls, GroupCalls, PoolCalls, BookCalls):
     """Speaks to one flashstock service; an async context manager.
 
     Every call may be repeated by the caller with the same arguments, and is repeated by the
