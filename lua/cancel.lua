@@ -4,7 +4,8 @@ KEYS  1 shard_meta   2 shard_log   3 pool   4 reservations   5 buyers   6 deadli
       8 due
 ARGV  1 pool_id   2 digest   3 kind (cancelled: by the buyer; revoked: by the house)
 RETURNS {status, now_ms, seq, record}
-      0 CANCELLED   1 REPLAYED   2 UNKNOWN   3 ALREADY_CONFIRMED   4 EXPIRED   -1 FENCED
+      0 CANCELLED   1 REPLAYED   2 UNKNOWN   3 ALREADY_CONFIRMED   4 EXPIRED
+      5 GROUP_SEAT (ask leave_group)   -1 FENCED
 WHY   the units, the buyer's allowance and the event change in one step. ]]
 --#include shard
 --#include record
@@ -15,7 +16,9 @@ local packed, record = find_record(KEYS[4], ARGV[1], ARGV[2])
 if not packed then
   return { 2, now, seq }
 end
-if record.state == 'x' or record.state == 'v' then
+if is_seat(record) then
+  return { 5, now, seq, packed }
+elseif record.state == 'x' or record.state == 'v' then
   return { 1, now, seq, packed }
 elseif record.state == 'c' or record.state == 'r' then
   return { 3, now, seq, packed }

@@ -5,7 +5,7 @@ KEYS  1 shard_meta   2 shard_log   3 pool   4 reservations   5 deadlines   6 buy
 ARGV  1 pool_id   2 digest   3 payment_ref   4 reservation_id
 RETURNS {status, now_ms, seq, record}
       0 CONFIRMED   1 REPLAYED   2 UNKNOWN   3 ALREADY_CONFIRMED   4 PAYMENT_REF_USED
-      5 REFUND_DUE   6 ALREADY_CANCELLED   -1 FENCED
+      5 REFUND_DUE   6 ALREADY_CANCELLED   7 GROUP_SEAT (ask pay_seat)   -1 FENCED
 WHY   confirm and expire race inside scripts, so exactly one wins; a payment that lost is
       recorded as an event in the same step, so it can't be forgotten. What is ordered and holds
       no units is served as a late payment is. ]]
@@ -18,6 +18,9 @@ WHY   confirm and expire race inside scripts, so exactly one wins; a payment tha
 local packed, record = find_record(KEYS[4], ARGV[1], ARGV[2])
 if not packed then
   return { 2, now, seq }
+end
+if is_seat(record) then
+  return { 7, now, seq, packed }
 end
 local pool_id, digest, payment_ref = ARGV[1], ARGV[2], ARGV[3]
 local owner = call('GET', KEYS[8])

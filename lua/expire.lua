@@ -4,7 +4,7 @@ KEYS  1 shard_meta   2 shard_log   3 pool   4 reservations   5 deadlines   6 buy
       8 due
 ARGV  1 pool_id   2 batch_max (batches of at most 128 holds, for each kind of work)
 RETURNS {status, now_ms, seq, units_released, next_due_ms (0: nothing is waiting)}
-      0 OK   -1 FENCED   -2 UNKNOWN_POOL
+      0 OK   1 GROUP_POOL (ask sweep_groups)   -1 FENCED   -2 UNKNOWN_POOL
 WHY   bounded work per call; `due` holds each pool's next moment, so idle pools cost nothing. ]]
 --#include shard
 --#include record
@@ -13,10 +13,13 @@ WHY   bounded work per call; `due` holds each pool's next moment, so idle pools 
 --#include waves
 
 local pool_id = ARGV[1]
-local pool = call('HMGET', KEYS[3], 'available', 'held', 'locked', 'waves')
+local pool = call('HMGET', KEYS[3], 'available', 'held', 'locked', 'waves', 'group_buy')
 if not pool[1] then
   call('ZREM', KEYS[8], pool_id)
   return { -2 }
+end
+if (pool[5] or '') ~= '' then
+  return { 1, now, seq }
 end
 local seq_before = seq
 local released, next_due_ms = release_due_waves(pool_id, KEYS[3], pool[4], tonumber(pool[3]))

@@ -17,7 +17,7 @@ local buyer, quantity = ARGV[5], tonumber(ARGV[6])
 -- Of an endless hold, this is the end.
 local deadline_ms = tonumber(ARGV[7]) == NO_DEADLINE_MS and now or tonumber(ARGV[7])
 local pool = call('HMGET', KEYS[3], 'available', 'held', 'sold', 'per_buyer_limit', 'state',
-  'grants')
+  'grants', 'group_buy')
 if not pool[1] then
   return { -2 }
 end
@@ -32,7 +32,8 @@ end
 local available, held, sold = tonumber(pool[1]), tonumber(pool[2]), tonumber(pool[3])
 local grants, status, packed = tonumber(pool[6]), 3, nil
 -- The digest can be another pool's by now: that record must not be written over.
-if call('HEXISTS', KEYS[4], digest) == 0 then
+-- In a pool that sells to groups nobody knows whose seat it was.
+if call('HEXISTS', KEYS[4], digest) == 0 and (pool[7] or '') == '' then
   if available < quantity then
     local units = release_expired(pool_id, { reservations = KEYS[4], deadlines = KEYS[5],
       buyers = KEYS[6], retired = KEYS[7] }, RECLAIM_BATCHES_MAX, quantity - available)

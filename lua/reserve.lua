@@ -7,12 +7,12 @@ ARGV  1 pool_id   2 units_wanted (by the whole batch)   3… all digests, then a
       more: a line for each item (include/eligibility.lua)
 RETURNS {status, now_ms, available, grants, seq, first_seq, deadline_ms, fast, next_wave_ms,
       starts_at_ms, per_buyer_limit, ordered, audience_and_channels, verdicts, record…}:
-      `verdicts` is one digit an item, and a packed record follows for each REPLAYED one; `ordered`
-      is 1 where HELD ones take no units before they are paid; audience and channels stand there
-      (a tab between) where they refused one
+      `verdicts` is one character an item, 48 above the number, and a packed record follows for
+      each REPLAYED one; `ordered` is 1 where HELD ones take no units before they are paid;
+      audience and channels stand there (a tab between) where they refused one
       0 OK   -1 FENCED   -2 UNKNOWN_POOL
 VERDICTS  0 HELD   1 REPLAYED   2 MISMATCH   3 SOLD_OUT   4 BUYER_LIMIT   5 NOT_STARTED   6 ENDED
-      7 PAUSED   9 NOT_ELIGIBLE
+      7 PAUSED   9 NOT_ELIGIBLE   10 GROUP_ONLY
 WHY   counters, records, limits and the event change together or not at all, and whatever can
       be paid once for the batch is: one call of each command, one log entry, one deadline. ]]
 --#include shard
@@ -24,7 +24,7 @@ WHY   counters, records, limits and the event change together or not at all, and
 local pool_id = ARGV[1]
 local count = math.floor((#ARGV - 2) / 3)
 local pool = call('HMGET', KEYS[3], 'state', 'available', 'held', 'per_buyer_limit', 'hold_ms',
-  'starts_at_ms', 'ends_at_ms', 'durability', 'waves', 'special', 'grants')
+  'starts_at_ms', 'ends_at_ms', 'durability', 'waves', 'special', 'grants', 'group_buy')
 if not pool[1] then
   return { -2 }
 end
@@ -44,7 +44,8 @@ if pool[9] ~= '' then
     call('HSET', KEYS[3], 'locked', locked - released)
   end
 end
-if available < tonumber(ARGV[2]) then
+local group_only = (pool[12] or '') ~= ''
+if available < tonumber(ARGV[2]) and not group_only then
   local units = release_expired(pool_id, { reservations = KEYS[4], deadlines = KEYS[5],
     buyers = KEYS[6], retired = KEYS[7] }, RECLAIM_BATCHES_MAX, tonumber(ARGV[2]) - available)
   available, held = available + units, held - units
@@ -52,7 +53,9 @@ end
 
 -- What the pool as a whole says to anyone new; a replay is answered whatever it says.
 local refusal
-if pool[1] == 'closed' or (ends_at_ms > 0 and now >= ends_at_ms) then
+if group_only then
+  refusal = 10
+elseif pool[1] == 'closed' or (ends_at_ms > 0 and now >= ends_at_ms) then
   refusal = 6
 elseif pool[1] == 'paused' then
   refusal = 7
@@ -152,6 +155,11 @@ end
 if seq > seq_before then
   call('HSET', KEYS[3], 'available', available, 'held', held, 'grants', grants)
   close_shard()
+end
+if group_only then
+  for index, verdict in ipairs(verdicts) do
+    verdicts[index] = string.char(48 + verdict)
+  end
 end
 return { 0, now, available, grants, seq, first_seq, deadline_ms, pool[8] == 'fast' and 1 or 0,
   next_wave_ms, starts_at_ms, limit, takes_units and 0 or 1, unmet,

@@ -5,12 +5,12 @@ KEYS  1 shard_meta   2 shard_log   3 reservations   4 due
 ARGV  1 cart   2 buyer   and for each line   pool_id   digest   quantity; a pool that comes twice is
       refused, so whoever asks adds its lines up; where anything is attested, that at the end
       (include/eligibility.lua)
-RETURNS {status, now_ms, seq, first_seq, verdicts, available…, record…}: one digit, one number and
-      one packed record a line ('' where there is none; audience and channels with a tab between
-      where they refused it); nothing is held unless all lines may be
+RETURNS {status, now_ms, seq, first_seq, verdicts, available…, record…}: one character, 48 above
+      the number, one number and one packed record a line ('' where there is none; audience and
+      channels with a tab between where they refused it); nothing is held unless all lines may be
       0 HELD   1 REFUSED   -1 FENCED
 VERDICTS  0 HELD   1 REPLAYED   2 MISMATCH   3 SOLD_OUT   4 BUYER_LIMIT   5 NOT_STARTED   6 ENDED
-      7 PAUSED   8 UNKNOWN_POOL   9 NOT_ELIGIBLE
+      7 PAUSED   8 UNKNOWN_POOL   9 NOT_ELIGIBLE   10 GROUP_ONLY
 WHY   a cart that lacks one line must not keep units from others, not even for a moment. ]]
 --#include shard
 --#include record
@@ -78,7 +78,7 @@ for index = 1, count do
   line.tail = text(line.quantity) .. '\t' .. line.pool_id .. '\t' .. buyer .. '\t' .. cart
   local pool = call('HMGET', line.pool, 'state', 'available', 'per_buyer_limit', 'hold_ms',
     'starts_at_ms', 'ends_at_ms', 'grants', 'waves', 'locked', 'audience', 'channels',
-    'deduct')
+    'deduct', 'group_buy')
   local known = call('HGET', KEYS[3], line.digest)
   local verdict = 0
   if pools_seen[line.pool_id] or digests_seen[line.digest] then
@@ -87,6 +87,8 @@ for index = 1, count do
     verdict = same_payload(known, line.tail) and 1 or 2
   elseif not pool[1] then
     verdict = 8
+  elseif (pool[13] or '') ~= '' then
+    verdict = 10
   else
     settle(line, pool)
     line.rules = pool
@@ -132,6 +134,9 @@ if not refused then
       end
     end
   end
+end
+for index, verdict in ipairs(verdicts) do
+  verdicts[index] = string.char(48 + verdict)
 end
 if seq > seq_before then
   close_shard()

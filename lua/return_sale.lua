@@ -1,12 +1,13 @@
 #!lua
 --[[ return_sale: units of a sale come back, to be sold again or not, once per command.
-KEYS  1 shard_meta   2 shard_log   3 pool   4 reservations   5 buyers   6 command
+KEYS  1 shard_meta   2 shard_log   3 pool   4 reservations   5 buyers   6 command   7 groups
 ARGV  1 pool_id   2 digest   3 quantity (0: all that are left)   4 command_digest
       5 restock (1: they can be sold again; 0: they leave the pool)
 RETURNS {status, now_ms, seq, record}
       0 RETURNED   1 REPLAYED   2 UNKNOWN   3 NOT_CONFIRMED   4 ALREADY_RETURNED   5 TOO_MANY
-      6 MISMATCH   -1 FENCED
-WHY   a return may be partial and come in several parts, so each part is a command of its own. ]]
+      6 MISMATCH   7 NOT_FORMED   -1 FENCED
+WHY   a return may be partial and come in several parts, so each part is a command of its own. Of a
+      seat whose group has not formed nothing is returned: it is cancelled instead. ]]
 --#include shard
 --#include record
 --#include buyers
@@ -21,7 +22,11 @@ local earlier = call('GET', KEYS[6])
 if earlier then
   return { earlier == command and 1 or 6, now, seq, packed }
 end
-if record.state == 'r' then
+local group = is_seat(record) and call('HGET', KEYS[7], string.sub(record.cart, 3))
+local formed = not group or string.sub(group, 1, 1) == 'f' -- one that is forgotten had formed
+if (record.state == 'c' or record.state == 'p') and not formed then
+  return { 7, now, seq, packed }
+elseif record.state == 'r' then
   return { 4, now, seq, packed }
 elseif record.state ~= 'c' then
   return { 3, now, seq, packed }

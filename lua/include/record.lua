@@ -9,10 +9,15 @@ local function parse_record(packed)
     string.match(packed, RECORD)
   return {
     state = state, deadline_ms = tonumber(deadline_ms), quantity = tonumber(quantity),
-    pool_id = pool_id, buyer = buyer, payment = payment,
+    pool_id = pool_id, buyer = buyer, cart = cart, payment = payment,
     stamp = '\t' .. generation .. '\t' .. held_seq .. '\t' .. quantity .. '\t' .. pool_id
       .. '\t' .. buyer .. '\t' .. cart,
   }
+end
+
+-- A seat in a group says so where a line of a cart names that.
+local function is_seat(record)
+  return string.sub(record.cart, 1, 2) == 'g:'
 end
 
 -- The record of a request to this pool, or nothing: a digest alone may be another pool's.

@@ -29,12 +29,29 @@ INTEGER = re.compile(r"(?<![\w.\]'])-?\d+(?![\w.'])")
 WRITES = ("HSET", "HINCRBY", "HDEL", "SET", "DEL", "ZADD", "ZREM", "XADD", "UNLINK")
 WRITING_FUNCTIONS = (
     "append",
+    "close_groups",
     "close_shard",
     "deadline_at_end",
+    "decide_group",
+    "end_seat",
+    "forget_group",
+    "forget_seats",
     "give_allowance_back",
+    "may_pay",
+    "refund",
     "release_due_waves",
     "release_expired",
+    "release_seats",
+    "save_groups",
+    "settle_seats",
+    "settled_seat",
+    "take_payment",
+    "write_ended",
+    "write_granted",
+    "write_opened",
 )
+DECIDING = "verdict_of|group_to_open|group_to_join|kept_out"
+"""Functions that return verdicts."""
 
 
 def without_comments(lua: str) -> str:
@@ -106,9 +123,9 @@ class Script:
     @property
     def given_verdicts(self) -> set[int]:
         """Every integer that the body gives as a verdict."""
-        lua = without_comments(self.body)
-        found = re.findall(r"(?:verdicts\[\w+\]|refusal|verdict) = ([^\n]+)", lua)
-        for function in re.findall(r"local function verdict_of.+?^end", lua, re.M | re.S):
+        lua = without_comments(self.whole if self.name == "take_seats" else self.body)
+        found = re.findall(r"(?:verdicts\[\w+\]|refusal|verdict) = (?!string)([^\n]+)", lua)
+        for function in re.findall(rf"local function (?:{DECIDING}).+?^end", lua, re.M | re.S):
             found += re.findall(r"return ([^\n]+)", function)
         return {int(number) for text in found for number in INTEGER.findall(text)}
 

@@ -84,7 +84,10 @@ class GroupCalls(ABC):
         )
 
     async def sweep_groups(self, pool_id: str, batch_max: int) -> tuple[int, int]:
-        """What time alone decides in a pool of groups: (units released, next moment in ms or 0)."""
+        """What time alone decides in a pool of groups: (units gained, next moment in ms or 0).
+
+        ``expire`` asks this by itself. Groups that form may take more units than come free.
+        """
         _, reply = await self._call_pool("sweep_groups", pool_id, [batch_max])
         return reply[3], reply[4]
 

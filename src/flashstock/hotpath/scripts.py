@@ -270,6 +270,13 @@ STATUSES: Final[dict[str, type[IntEnum]]] = {
     "repair": RepairStatus,
     "retract": RetractStatus,
     "restore": RestoreStatus,
+    "take_seats": TakeSeatsStatus,
+    "pay_seat": PaySeatStatus,
+    "leave_group": LeaveGroupStatus,
+    "sweep_groups": SweepGroupsStatus,
+    "settle_group": SettleGroupStatus,
+    "read_groups": ReadGroupsStatus,
+    "list_open_groups": ListOpenGroupsStatus,
     "takeover": TakeoverStatus,
 }
 """Every script and the statuses it may answer; a test compares them with the headers."""
