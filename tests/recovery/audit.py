@@ -145,12 +145,29 @@ class Folded:
                 units[2] += event.quantity
                 if event.before is ReservationState.HELD:
                     units[1] -= event.quantity
+            case _:
+                self._add_paid(event, units)
+
+    def _add_paid(self, event: events.Event, units: list[int]) -> None:
+        """What becomes of a seat that is paid, and of a sale."""
+        match event:
             case events.Returned():
                 units[2] -= event.quantity
                 units[0] -= 0 if event.restock else event.quantity
                 if event.complete:
                     before, after = ReservationState.CONFIRMED, ReservationState.RETURNED
                     self._end(event.pool, event.digest, before, after)
+            case events.SeatPaid():
+                self._end(event.pool, event.digest, event.before, ReservationState.PAID)
+            case events.SeatsServed():
+                for seat in event.seats:
+                    paid, sold = ReservationState.PAID, ReservationState.CONFIRMED
+                    self._end(event.pool, seat.digest, paid, sold)
+                    units[2] += seat.quantity
+            case events.SeatsRefunded():
+                for given in event.seats:
+                    self._end(event.pool, given.digest, given.before, ReservationState.REFUNDED)
+                    units[2] -= given.quantity * (given.before is ReservationState.CONFIRMED)
 
     def _begin(self, reservation: str, state: ReservationState) -> None:
         assert reservation not in self.states, f"{reservation} was granted twice"

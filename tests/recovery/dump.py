@@ -31,6 +31,9 @@ class ShardDump:
     """Pool → whether the sweeper comes by before its next moment."""
     commands: dict[str, str] = field(default_factory=dict)
     payments: dict[str, str] = field(default_factory=dict)
+    groups: dict[str, str] = field(default_factory=dict)
+    group_lists: dict[str, Any] = field(default_factory=dict)
+    """Members and seats of groups, those that can be joined, and when each comes up next."""
 
 
 def dump(client: redis.Redis, shard: int) -> ShardDump:
@@ -42,6 +45,7 @@ def dump(client: redis.Redis, shard: int) -> ShardDump:
     meta = everything["meta"]
     found = ShardDump(int(meta["seq"]), int(meta.get("orders", 0)))
     found.records = everything.get("reservations", {})
+    found.groups = everything.get("groups", {})
     for name, value in everything.items():
         kind, _, subject = name.partition(":")
         if kind == "pool":
@@ -52,12 +56,17 @@ def dump(client: redis.Redis, shard: int) -> ShardDump:
             found.commands[subject] = value
         elif kind == "payment" and _claimed_here(value, found.records):
             found.payments[subject] = value
+        elif kind in ("group-members", "group-seats", "open-groups", "group-deadlines"):
+            found.group_lists[name] = value
     due = everything.get("due", {})
     for pool in found.pools:
         waiting = everything.get(f"deadlines:{pool}", {})
         retired = everything.get(f"retired:{pool}", {})
         _moments(found, waiting, retired)
-        moments = [*waiting.values(), *retired.values(), *_waves(found.pools[pool])]
+        ends = everything.get(f"group-deadlines:{pool}", {})
+        lists = (waiting, retired, ends)
+        moments = [at_ms for each in lists for at_ms in each.values()]
+        moments += _waves(found.pools[pool])
         found.waking[pool] = not moments or due.get(pool, float("inf")) <= min(moments)
     return found
 
@@ -80,7 +89,8 @@ def _moments(found: ShardDump, waiting: dict[str, float], retired: dict[str, flo
             record = unpack_record(found.records[digest]) if digest in found.records else None
             if record is None:
                 continue
-            if record.state is not ReservationState.HELD:
+            seat = record.state is ReservationState.ORDERED and record.cart.startswith("g:")
+            if record.state is not ReservationState.HELD and not seat:
                 found.forgotten_in_time.add(digest)
             elif batch in waiting and at_ms == record.deadline_ms:
                 found.deadlines[digest] = at_ms

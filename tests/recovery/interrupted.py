@@ -48,7 +48,8 @@ class Interrupted:
             for name, _ in inspect.getmembers(part, inspect.iscoroutinefunction):
                 if not name.startswith("_"):
                     _wrap(part, name, self._counted)
-        _wrap_pages(stores.queries, "buyer_totals", self._counted)
+        for name in ("buyer_totals", "buyer_groups"):
+            _wrap_pages(stores.queries, name, self._counted)
 
     @property
     def fired(self) -> bool:

@@ -18,10 +18,12 @@ from flashstock.config import Settings
 from flashstock.hotpath import keys
 from flashstock.hotpath.applied import AppliedTracker
 from flashstock.hotpath.asking import Verdicted
+from flashstock.hotpath.group_calls import join
 from flashstock.hotpath.lanes import Lanes
 from flashstock.hotpath.log import ShardLog
 from flashstock.hotpath.scripts import Verdict
 from flashstock.ledger.migrate import upgrade
+from flashstock.model.eligibility import Attests
 from flashstock.model.ids import ReservationId, digest_of
 from flashstock.model.rules import PoolRules
 from flashstock.reconcile.reconciler import Reconciler
@@ -129,6 +131,20 @@ class Node:
         verdicted = await self.reserve(pool, buyer or f"buyer-{key}", quantity, key)
         assert verdicted.verdict in GRANTED, Verdict(verdicted.verdict)
         return str(ReservationId(pool, digest_of("reservation", CALLER, key)))
+
+    async def seat(
+        self, pool: str, key: str, wants: str, *, buyer: str = "", new: bool = True
+    ) -> str:
+        """A granted seat's id: ``wants`` is ``open``, ``match`` or the id of a group."""
+        digest = digest_of("reservation", CALLER, key)
+        wanted = join(wants.rpartition("~")[2]) if "~" in wants else wants
+        attests = [Attests(new_buyer=new).packed()]
+        columns = ([digest], [buyer or f"buyer-{key}"], ["1"], [wanted])
+        reply = await self.stores.store.take_seats(pool, 1, *columns, attests)
+        await self.applied.wait(self.stores.store.shard_of(pool), reply.generation, reply.seq)
+        verdict = Verdict(reply.verdicts[0] - 48)
+        assert verdict in GRANTED, verdict.name
+        return str(ReservationId(pool, digest))
 
     async def is_applied(self) -> None:
         """Wait until SQL has everything the log holds."""

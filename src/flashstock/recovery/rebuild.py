@@ -319,7 +319,9 @@ class FencedWrites:
 
 def pool_fields(rules: PoolRules, counters: PoolCounters, *, grants: int) -> dict[str, Any]:
     """The pool hash. ``grants`` only ever goes up: the log position is a bound on it."""
+    groups = {"groups_open": 0} if rules.group_buy else {}
     return {
+        **groups,
         **encode_rules(rules),
         "special": int(rules.special),
         "total": counters.total,

@@ -1,0 +1,203 @@
+"""Groups in play while Redis is lost: rebuilt to the letter, each decided once, nobody's money
+forgotten.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import Any
+
+import pytest
+
+from flashstock import bootstrap
+from flashstock.errors import FlashstockError
+from flashstock.model.group_rules import GroupDeduct, GroupRules, GroupType
+from flashstock.model.ids import parse_reservation_id
+from flashstock.service.reservations import Answer
+from tests.recovery.dump import ShardDump, dump
+from tests.recovery.node import Node, eventually, opened, raw, settings_for
+
+SHARDS = 2
+PAY, FORM, BRIEF, HOUSE = "pay", "form", "brief", "house"
+POOLS = (PAY, FORM, BRIEF, HOUSE)
+LIFE_MS = 3_600_000
+BRIEF_MS = 400
+
+
+async def open_pools(node: Node) -> None:
+    rules = {
+        PAY: GroupRules(3, LIFE_MS, seats_per_buyer=2),
+        FORM: GroupRules(3, LIFE_MS, deduct=GroupDeduct.FORM, groups_per_buyer=2),
+        BRIEF: GroupRules(3, BRIEF_MS, type=GroupType.NEWCOMERS),
+        HOUSE: GroupRules(3, BRIEF_MS, deduct=GroupDeduct.FORM, house_max=1),
+    }
+    for pool, group_rules in rules.items():
+        await node.create(pool, 60, group_buy=group_rules.text, per_buyer_limit=4)
+
+
+async def pay(node: Node, reservation: str) -> Any:
+    """The answer as a caller can tell it by, the time of day apart."""
+    try:
+        answer = await node.reservations.confirm(reservation, f"pay-{reservation}")
+    except FlashstockError as refusal:
+        return refusal.code
+    assert isinstance(answer, Answer)
+    return answer.replayed, answer.view.record, answer.view.order_no
+
+
+async def trade(node: Node) -> list[str]:
+    """Groups in every state, in pools of both modes; every reservation there was."""
+    await open_pools(node)
+    seats: list[str] = []
+    for pool in POOLS:
+        seats += await _groups(node, pool)
+    for pool in (BRIEF, HOUSE):
+        await eventually(partial(_is_settled, node, pool), "time has decided its groups")
+    await node.is_applied()
+    return seats
+
+
+async def _groups(node: Node, pool: str) -> list[str]:
+    """One that forms, one with two paid seats and a pending one, one whose opener has left, one
+    that everybody has left.
+    """
+    opener = [await node.seat(pool, f"{pool}-{number}", "open") for number in range(4)]
+    joined = [
+        await node.seat(pool, f"{pool}-{number}-{n}", opener[number])
+        for number in range(3)
+        for n in range(2)
+    ]
+    for seat in (opener[0], *joined[:3], opener[1], opener[2], joined[4]):
+        assert isinstance(await pay(node, seat), tuple)
+    for left in (opener[2], opener[3]):
+        await node.reservations.cancel(left)
+    return [*opener, *joined]
+
+
+async def _is_settled(node: Node, pool: str) -> bool:
+    await node.stores.store.expire(pool, 8)
+    await node.is_applied()
+    shard = node.stores.store.shard_of(pool)
+    found = await node.stores.queries.retained_groups(shard, "", 100, 0)
+    return not any(group.unsettled for group in found if group.pool == pool)
+
+
+def dumps(url: str) -> list[ShardDump]:
+    with raw(url) as client:
+        return [dump(client, shard) for shard in range(SHARDS)]
+
+
+async def lose_everything(node: Node, url: str) -> None:
+    with raw(url) as client:
+        client.flushall()
+    for shard in range(SHARDS):
+        node.gate.lost(shard)
+        await node.gate.opened(shard)
+
+
+async def states(node: Node) -> dict[str, list[tuple[str, int, int, int]]]:
+    """Pool → (state, pending, paid, house) of its groups, in no order."""
+    found: dict[str, list[tuple[str, int, int, int]]] = {pool: [] for pool in POOLS}
+    for shard in range(SHARDS):
+        for row in await node.stores.queries.retained_groups(shard, "", 1_000, 0):
+            found[row.pool].append((row.state, row.pending, row.paid, row.house))
+    return {pool: sorted(groups) for pool, groups in found.items()}
+
+
+async def test_groups_of_every_state_are_the_same_after_losing_everything(valkey_url, database_url):
+    settings = await settings_for(valkey_url, database_url, shard_count=SHARDS)
+    async with opened(settings) as node:
+        seats = await trade(node)
+        still = [("failed", 0, 0, 0), ("formed", 0, 3, 0), ("open", 1, 1, 0), ("open", 1, 2, 0)]
+        over = [("failed", 0, 0, 0)] * 3 + [("formed", 0, 3, 0)]
+        helped = [("failed", 0, 0, 0)] * 2 + [("formed", 0, 2, 1), ("formed", 0, 3, 0)]
+        assert await states(node) == {PAY: still, FORM: still, BRIEF: over, HOUSE: helped}
+        answers = [await pay(node, seat) for seat in seats[:4]]
+        before = dumps(valkey_url)
+        assert sum(len(shard.groups) for shard in before) == 16
+        await lose_everything(node, valkey_url)
+        assert dumps(valkey_url) == before
+        assert [await pay(node, seat) for seat in seats[:4]] == answers
+        assert dumps(valkey_url) == before
+        report = await node.reconciler.report()
+        assert report["ok"], report
+
+
+async def test_after_a_rebuild_groups_fill_up_and_end_as_before(valkey_url, database_url):
+    settings = await settings_for(valkey_url, database_url, shard_count=SHARDS)
+    async with opened(settings) as node:
+        await open_pools(node)
+        opener = {pool: await node.seat(pool, f"{pool}-1", "open") for pool in (PAY, FORM)}
+        await asyncio.gather(*(pay(node, seat) for seat in opener.values()))
+        await node.is_applied()
+        await lose_everything(node, valkey_url)
+        for pool, group in opener.items():
+            second = await node.seat(pool, f"{pool}-2", "match")
+            third = await node.seat(pool, f"{pool}-3", "match")
+            with pytest.raises(AssertionError, match="GROUP_FULL"):
+                await node.seat(pool, f"{pool}-4", group)
+            for seat in (second, third):
+                assert isinstance(await pay(node, seat), tuple)
+        found = await states(node)
+        assert found[PAY] == found[FORM] == [("formed", 0, 3, 0)]
+        for pool in (PAY, FORM):
+            assert (await node.pools.get(pool)).counters.sold == 3
+        assert (await node.reconciler.report())["ok"]
+
+
+async def test_a_group_whose_deadline_passed_while_redis_was_away_is_decided_once(
+    valkey_url, database_url
+):
+    settings = await settings_for(valkey_url, database_url, shard_count=SHARDS)
+    async with opened(settings) as node:
+        await open_pools(node)
+        seats = [await node.seat(BRIEF, "1", "open")]
+        seats.append(await node.seat(BRIEF, "2", seats[0]))
+        for seat in seats:
+            assert isinstance(await pay(node, seat), tuple)
+        await node.is_applied()
+        with raw(valkey_url) as client:
+            client.flushall()
+        await asyncio.sleep(BRIEF_MS / 1_000)
+        await lose_everything(node, valkey_url)
+        target = parse_reservation_id(seats[0])
+        assert target is not None
+        await node.stores.store.settle_group(target)
+        await node.is_applied()
+        assert (await states(node))[BRIEF] == [("failed", 0, 0, 0)]
+        owed = await node.stores.queries.refunds(0, 10)
+        assert sorted(row.reservation_id for row in owed) == sorted(seats)
+        for seat in seats:
+            assert await pay(node, seat) == "refund_due"
+        assert len(await node.stores.queries.refunds(0, 10)) == 2
+        assert (await node.pools.get(BRIEF)).counters.available == 60
+        assert (await node.reconciler.report())["ok"]
+
+
+async def test_a_seat_is_remembered_as_long_as_its_group(valkey_url, database_url, monkeypatch):
+    """However long ago it was paid: its group can't be served or refunded without it."""
+    retention_ms = 50
+    monkeypatch.setattr(bootstrap, "retention_ms_of", lambda _settings: retention_ms)
+    settings = await settings_for(valkey_url, database_url)
+    async with opened(settings) as node:
+        rules = GroupRules(2, LIFE_MS, deduct=GroupDeduct.FORM)
+        await node.create("long", 10, group_buy=rules.text, hold_ms=retention_ms)
+        opener = await node.seat("long", "1", "open")
+        await node.reservations.confirm(opener, "pay-1")
+        for _ in range(2):
+            await asyncio.sleep(3 * retention_ms / 1_000)
+            await node.stores.store.expire("long", 8)
+        await node.is_applied()
+        with raw(valkey_url) as client:
+            before = dump(client, 0)
+            assert len(before.records) == 1
+            client.flushall()
+        node.gate.lost(0)
+        await node.gate.opened(0)
+        with raw(valkey_url) as client:
+            assert dump(client, 0) == before
+        last = await node.seat("long", "2", "match")
+        await node.reservations.confirm(last, "pay-2")
+        assert (await node.pools.get("long")).counters.sold == 2
+        assert (await node.reconciler.report())["ok"]
