@@ -22,6 +22,9 @@ OwnPort = Annotated[int, typer.Option(help="Port of its service; 0 takes any.")]
 
 
 def demo(
+    scenario: Annotated[
+        str, typer.Option(help="flash-sale, or group-buy: groups that form and fail.")
+    ] = "flash-sale",
     units: Annotated[int, typer.Option(help="Units in the sale.")] = 500,
     buyers: Annotated[int, typer.Option(help="People who want them.")] = 5_000,
     requests: Annotated[int, typer.Option(help="Requests they send.")] = 20_000,
@@ -41,9 +44,13 @@ def demo(
         flashstock demo
 
         flashstock demo --json --seed 7
-    """
-    from flashstock.demo import DemoOptions, run_demo
 
+        flashstock demo --scenario group-buy
+    """
+    from flashstock.demo import DemoOptions, Scenario, run_demo
+
+    if scenario not in list(Scenario):
+        raise ConfigurationError(f"scenario must be one of {', '.join(Scenario)}, not {scenario}")
     options = DemoOptions(
         units=units,
         buyers=buyers,
@@ -56,6 +63,7 @@ def demo(
         keep=keep,
         data_dir=data_dir,
         port=port,
+        scenario=Scenario(scenario),
     )
     raise typer.Exit(run_demo(options))
 

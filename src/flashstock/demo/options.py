@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from flashstock.errors import ConfigurationError
 from flashstock.model.rules import HOLD_SECONDS_MAX, POOL_QUANTITY_MAX
+
+
+class Scenario(StrEnum):
+    """What is shown."""
+
+    FLASH_SALE = "flash-sale"
+    """Everybody wants the same units."""
+    GROUP_BUY = "group-buy"
+    """Buyers who buy together, or not at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +46,7 @@ class DemoOptions:
     keep: bool = False
     data_dir: Path | None = None
     port: int = 0
+    scenario: Scenario = Scenario.FLASH_SALE
 
     def __post_init__(self) -> None:
         for name, lowest, highest in (
