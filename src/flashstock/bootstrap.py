@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import os
 import secrets
 import socket
@@ -26,6 +27,7 @@ from flashstock.bootstrap_stock import (
     stock_book_report,
 )
 from flashstock.config import Settings, parse_receipt_keys
+from flashstock.console.application import Console
 from flashstock.errors import ConfigurationError, Unavailable
 from flashstock.hotpath.applied import AppliedTracker
 from flashstock.hotpath.lanes import Lanes
@@ -218,7 +220,14 @@ def build_services(settings: Settings, loaded: Secrets) -> Services:
 
 def create_app(settings: Settings) -> Application:
     """The ASGI application of one API worker. Not to be called inside a running event loop."""
-    return Application(build_services(settings, asyncio.run(load_secrets(settings))))
+    loaded = asyncio.run(load_secrets(settings))
+    services = build_services(settings, loaded)
+    return Application(services, [Console(services, console_secret(loaded))])
+
+
+def console_secret(loaded: Secrets) -> bytes:
+    """What signs the console's sessions: all processes derive the same one."""
+    return hmac.digest(loaded.order, b"console session", "sha256")
 
 
 async def run_writer(settings: Settings) -> None:
