@@ -18,6 +18,7 @@ from flashstock.api.app import Application
 from flashstock.api.auth import Keyring
 from flashstock.api.background import ApiBackground
 from flashstock.api.counters import HotCounters
+from flashstock.api.pages import Pages
 from flashstock.api.services import Services
 from flashstock.bootstrap_stock import (
     build_stock_services,
@@ -49,6 +50,7 @@ from flashstock.recovery.recover import Recoverer
 from flashstock.service.carts import CartService
 from flashstock.service.pools import PoolService
 from flashstock.service.reservations import ReservationService
+from flashstock.storefront.application import Storefront
 from flashstock.writer.process import WriterProcess
 from flashstock.writer.quarantine import QuarantinePauser
 from flashstock.writer.sweeper import Sweeper
@@ -222,7 +224,19 @@ def create_app(settings: Settings) -> Application:
     """The ASGI application of one API worker. Not to be called inside a running event loop."""
     loaded = asyncio.run(load_secrets(settings))
     services = build_services(settings, loaded)
-    return Application(services, [Console(services, console_secret(loaded))])
+    pages: list[Pages] = [Console(services, console_secret(loaded))]
+    if settings.has_storefront_page:
+        pages.append(build_storefront(settings))
+    return Application(services, pages)
+
+
+def build_storefront(settings: Settings) -> Storefront:
+    """The shop at ``/demo``: a customer of this very service."""
+    key = settings.storefront_key
+    return Storefront(
+        api_key=key.get_secret_value() if key is not None else None,
+        spread_ms=settings.storefront_spread_ms,
+    )
 
 
 def console_secret(loaded: Secrets) -> bytes:
