@@ -36,6 +36,7 @@ from flashstock.hotpath.log import ShardLog
 from flashstock.hotpath.servers import Servers, connect_servers
 from flashstock.hotpath.store import HotStore
 from flashstock.ledger.apply import Ledger
+from flashstock.ledger.audit import AuditLog
 from flashstock.ledger.engine import create_engine
 from flashstock.ledger.proof import Proof
 from flashstock.ledger.queries import Queries
@@ -215,6 +216,7 @@ def build_services(settings: Settings, loaded: Secrets) -> Services:
         counters=counters,
         rebuild=OnDemandRebuild(stores.store, gate, stores.proof),
         stock=stock,
+        audit=AuditLog(stores.engine, now_ms),
         start=background.start,
         stop=stop,
     )

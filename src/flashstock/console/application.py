@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Mapping
@@ -16,6 +17,12 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
 from flashstock.api.asgi import ClientGone, Message, Receive, Scope, Send
+from flashstock.api.auditing import (
+    DETAIL_LENGTH_MAX,
+    SUBJECT_LENGTH_MAX,
+    address_of,
+    record,
+)
 from flashstock.api.services import Services
 from flashstock.console.broadcast import Broadcaster
 from flashstock.console.navigation import SECTIONS
@@ -24,6 +31,7 @@ from flashstock.console.rendering import HERE, environment
 from flashstock.console.routing import TOKEN_FIELD, Asked, error_page, new_key
 from flashstock.console.sessions import PATH, Session, Sessions, came_over_tls
 from flashstock.errors import FlashstockError, Unavailable, UnknownPath, WrongMethod
+from flashstock.ledger.audit import Change
 
 NOTE_COOKIE: Final = "flashstock_console_note"
 NOTE_SECONDS: Final = 60
@@ -98,7 +106,12 @@ class Console:
         return time.time_ns() // 1_000_000 if stock is None else stock.clock()
 
     def page(
-        self, request: Request, session: Session, template: str, status: int = 200, **values: Any
+        self,
+        request: Request,
+        session: Session,
+        template: str,
+        http_status: int = 200,
+        **values: Any,
     ) -> HTMLResponse:
         """A whole page."""
         note = self._note_of(request)
@@ -114,7 +127,7 @@ class Console:
             note=note,
             **values,
         )
-        response = HTMLResponse(html, status)
+        response = HTMLResponse(html, http_status)
         if note is not None:
             response.delete_cookie(NOTE_COOKIE, path=PATH)
         return response
@@ -141,13 +154,27 @@ class Console:
         )
 
     async def put_on_record(
-        self,
-        asked: Asked,
-        what: str,
-        told: Mapping[str, str],
-        error: FlashstockError | None,
+        self, asked: Asked, route: str, told: Mapping[str, str], error: FlashstockError | None
     ) -> None:
-        """Note who changed what; see ``api.auditing``."""
+        """Note who changed what, as the API does.
+
+        Raises:
+            Unavailable: it was done, and is not on record.
+        """
+        if self.services.audit is None:
+            return
+        change = Change(
+            actor=asked.principal.name,
+            role=asked.principal.role.value,
+            via="console",
+            address=address_of(asked.request.scope),
+            action=f"POST {route}",
+            subject=asked.request.url.path[:SUBJECT_LENGTH_MAX],
+            detail=json.dumps(told, ensure_ascii=False)[:DETAIL_LENGTH_MAX] if told else "",
+            status=303 if error is None else error.status,
+            code=error.code if error is not None else "",
+        )
+        await record(self.services.audit, change)
 
     def _note_of(self, request: Request) -> tuple[str, bool] | None:
         cookie = request.cookies.get(NOTE_COOKIE)

@@ -39,6 +39,7 @@ Request_ = TypeVar("Request_", bound=BaseModel)
 
 FORM_TYPE: Final = b"application/x-www-form-urlencoded"
 FIELDS_MAX: Final = 2_000
+NUMBER_DIGITS_MAX: Final = 15
 TOKEN_FIELD: Final = "form_token"
 KEY_FIELD: Final = "idempotency_key"
 _UNRECORDED: Final = frozenset({TOKEN_FIELD, KEY_FIELD})
@@ -76,9 +77,23 @@ class Asked:
         """A part of the path."""
         return str(self.request.path_params[name])
 
+    def number_in_path(self, name: str) -> int:
+        """A part of the path that is a number. Raises ``UnknownPath`` where it is none."""
+        text = self.named(name)
+        if not (text.isascii() and text.isdigit()) or len(text) > NUMBER_DIGITS_MAX:
+            raise UnknownPath("there is no such page")
+        return int(text)
+
     def wanted(self, name: str, default: str = "") -> str:
         """A parameter of the query."""
         return str(self.request.query_params.get(name, default)).strip()
+
+    def wanted_number(self, name: str) -> int:
+        """A parameter that is a number; 0 where it is missing. Raises ``InvalidRequest``."""
+        text = self.wanted(name) or "0"
+        if not (text.isascii() and text.isdigit()) or len(text) > NUMBER_DIGITS_MAX:
+            raise InvalidRequest(f"{name}: must be a number")
+        return int(text)
 
     def field(self, name: str) -> str:
         """A field of the form. Raises ``InvalidRequest`` where it is missing."""
@@ -102,7 +117,8 @@ class Asked:
     def whole_number(self, name: str) -> int:
         """A field that is a number. Raises ``InvalidRequest``."""
         text = self.field(name).replace(",", "").replace("+", "")
-        if not text.lstrip("-").isdigit() or len(text) > 16:
+        digits = text.removeprefix("-")
+        if not (digits.isascii() and digits.isdigit()) or len(text) > NUMBER_DIGITS_MAX:
             problem = "must be a whole number"
             raise InvalidRequest(f"{name}: {problem}", errors=[{"field": name, "problem": problem}])
         return int(text)
@@ -121,9 +137,9 @@ class Asked:
             raise InvalidRequest(f"{KEY_FIELD}: is not one of ours")
         return f"console-{key}"
 
-    def render(self, template: str, status: int = 200, **values: Any) -> Response:
+    def render(self, template: str, **values: Any) -> Response:
         """A page. Whatever was to be said about the last action is said on it, once."""
-        return self.console.page(self.request, self.session, template, status, **values)
+        return self.console.page(self.request, self.session, template, **values)
 
 
 Handler = Callable[[Asked], Awaitable[Response]]
@@ -162,7 +178,7 @@ def action(path: str, handle: ActionHandler, role: Role = Role.OPS) -> Route:
         except FlashstockError as refusal:
             error = refusal
             done = Done(back_of(request), f"Not done: {in_words(refusal)}")
-        await console.put_on_record(asked, f"POST {PATH}{path}", _told(form), error)
+        await console.put_on_record(asked, f"{PATH}{path}", _told(form), error)
         response = RedirectResponse(done.location, 303)
         console.leave_note(session, request, response, done.message, is_problem=error is not None)
         return response
@@ -264,7 +280,7 @@ def error_page(console: Console, request: Request, error: FlashstockError) -> Re
         request,
         session,
         "error.html",
-        error.status,
+        http_status=error.status,
         title=error.title,
         message=in_words(error),
         code=error.code,

@@ -18,7 +18,7 @@ from flashstock.campaigns import tables as campaign_tables
 from flashstock.channels import tables as channel_tables
 from flashstock.dispatch import tables as dispatch_tables
 from flashstock.imports import tables as import_tables
-from flashstock.ledger import migrate, tables
+from flashstock.ledger import audit, migrate, tables
 from flashstock.ledger.engine import (
     LONG_OPERATION_TIMEOUT_MS,
     create_engine,
@@ -37,6 +37,7 @@ from flashstock.stockbook import tables as stock_tables
 
 DESCRIBED = (
     tables,
+    audit,
     stock_tables,
     campaign_tables,
     channel_tables,

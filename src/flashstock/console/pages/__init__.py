@@ -2,6 +2,24 @@
 
 from typing import Final
 
-from flashstock.console.pages import overview, pools, signing
+from flashstock.console.pages import (
+    campaigns,
+    overview,
+    pools,
+    proof,
+    reservations,
+    service,
+    signing,
+    stock,
+)
 
-ROUTES: Final = (*signing.ROUTES, *overview.ROUTES, *pools.ROUTES)
+ROUTES: Final = (
+    *signing.ROUTES,
+    *overview.ROUTES,
+    *pools.ROUTES,
+    *campaigns.ROUTES,
+    *reservations.ROUTES,
+    *stock.ROUTES,
+    *proof.ROUTES,
+    *service.ROUTES,
+)

@@ -55,7 +55,7 @@ def _form(request: Request, wanted: str, refusal: FlashstockError | None = None)
         elif isinstance(refusal, Unavailable):
             problem = "The keys have not been read yet: try again in a moment."
     response = console.page(
-        request, session, "sign_in.html", status, problem=problem, next=_next(wanted)
+        request, session, "sign_in.html", http_status=status, problem=problem, next=_next(wanted)
     )
     console.sessions.write(session, request, response)
     return response
