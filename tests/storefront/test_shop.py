@@ -8,7 +8,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from tests.acceptance.processes import Service, eventually, serving
+from tests.acceptance.processes import Service, eventually, run_flashstock, serving
 
 pytestmark = pytest.mark.acceptance
 
@@ -107,7 +107,9 @@ def test_a_closed_door_says_when_it_opens_and_whose_turn_is_when(visitor):
 
 
 def test_a_late_payment_is_served_while_there_is_something(visitor, rival):
-    pool = open_sale(visitor, units=1, hold_seconds=5)
+    pool = f"brief-{uuid4().hex[:8]}"
+    brief = {"id": pool, "sku": "s", "quantity": 1, "hold_seconds": 1}
+    assert visitor.post("/v1/pools", json=brief).status_code == 201
     hold = buy(visitor, pool).json()
 
     def is_over() -> bool:
@@ -239,20 +241,17 @@ def test_names_are_shown_as_text_and_looked_up_as_typed(visitor):
 
 
 def test_a_shop_with_a_key_sells_and_shows_no_more_than_its_key_may(tmp_path):
-    admin_key = "correct-horse-battery"
-    settings = {"FLASHSTOCK_ADMIN_KEY": admin_key}
-    with serving(tmp_path / "data", settings=settings) as service:
-        with service.client(headers={"authorization": f"Bearer {admin_key}"}) as ops:
-            assert ops.get("/demo").status_code == 404, "nobody asked for a shop"
-            made = ops.post("/v1/keys", json={"name": "shop", "role": "storefront"})
-            ops.post("/v1/pools", json={"id": "p", "sku": "s", "quantity": 1})
-        assert service.stop() == 0
-    settings |= {
+    directory = tmp_path / "data"
+    key = run_flashstock("keys", "create", "shop", "--data-dir", str(directory)).stdout
+    admin = {"authorization": "Bearer correct-horse-battery"}
+    settings = {
+        "FLASHSTOCK_ADMIN_KEY": "correct-horse-battery",
         "FLASHSTOCK_STOREFRONT_PAGE": "on",
-        "FLASHSTOCK_STOREFRONT_KEY": made.json()["key"],
+        "FLASHSTOCK_STOREFRONT_KEY": key.split()[-1],
         "FLASHSTOCK_STOREFRONT_SPREAD_MS": "0",
     }
-    with serving(tmp_path / "data", settings=settings) as service, service.client() as visitor:
+    with serving(directory, settings=settings) as service, service.client() as visitor:
+        visitor.post("/v1/pools", json={"id": "p", "sku": "s", "quantity": 1}, headers=admin)
         window = visitor.get("/demo", headers=HTML)
         assert window.status_code == 200
         assert "Start a sale" not in window.text

@@ -28,7 +28,7 @@ JSON_TYPE: Final = "application/json"
 NUMBERS: Final = {
     "units": ("Units", 1, 100_000, 5),
     "opens_in_seconds": ("Opens in (seconds)", 0, 86_400, 15),
-    "hold_seconds": ("Time to pay (seconds)", 5, 86_400, 60),
+    "hold_seconds": ("Time to pay (seconds)", 2, 86_400, 60),
     "per_buyer_limit": ("Units per buyer", 1, 1_000, 1),
 }
 """The numbers of a sale: what they are called, the least, the most, and the usual."""
