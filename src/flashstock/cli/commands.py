@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from flashstock import __version__
-from flashstock.cli import campaigns, keys, runs, stats, stores
+from flashstock.cli import campaigns, doctor, keys, runs, stats, stores
 from flashstock.cli.outcome import FAILED, Invocation, report
 from flashstock.cli.settings import DataDir, settings_from
 
@@ -118,6 +118,7 @@ def api_worker(
 
 app.add_typer(keys.app, name="keys")
 app.add_typer(campaigns.app, name="campaigns")
+app.command()(doctor.doctor)
 app.command()(stores.reconcile)
 app.command()(stores.rebuild)
 app.command()(stats.stats)

@@ -48,7 +48,7 @@ DESCRIBED = (
     statistics_tables,
 )
 """Whatever has tables must be imported to be compared."""
-NEWEST = max(path.name[:4] for path in (migrate._MIGRATIONS / "versions").glob("0*.py"))
+NEWEST = max(path.name[:4] for path in (migrate.MIGRATIONS / "versions").glob("0*.py"))
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def _plain(value: Any) -> Any:
 
 def _older(connection: Connection, revision: str) -> None:
     config = Config()
-    config.set_main_option("script_location", str(migrate._MIGRATIONS))
+    config.set_main_option("script_location", str(migrate.MIGRATIONS))
     config.attributes["connection"] = connection
     command.upgrade(config, revision)
 
