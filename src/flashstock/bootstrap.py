@@ -8,7 +8,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -41,6 +41,7 @@ from flashstock.ledger.engine import create_engine
 from flashstock.ledger.proof import Proof
 from flashstock.ledger.queries import Queries
 from flashstock.model.receipts import ReceiptSigner
+from flashstock.reconcile.comparison import Findings
 from flashstock.reconcile.explain import time_text
 from flashstock.reconcile.reconciler import Reconciler
 from flashstock.reconcile.watch import Watch
@@ -294,14 +295,24 @@ async def run_writer(settings: Settings) -> None:
         await stores.close()
 
 
-async def reconcile(settings: Settings, *, repair: bool, dry_run: bool) -> dict[str, Any]:
-    """The reconciliation report, the stock book included, or what a repair did (or would do)."""
+async def reconcile(
+    settings: Settings,
+    *,
+    repair: bool,
+    dry_run: bool,
+    on_page: Callable[[Findings], None] = lambda found: None,  # noqa: ARG005 (nobody looks)
+) -> dict[str, Any]:
+    """The reconciliation report, the stock book included, or what a repair did (or would do).
+
+    Args:
+        on_page: told what was found in a shard so far, page after page.
+    """
     loaded = await load_secrets(settings)
     stores = build_stores(settings, loaded.order)
     gate = build_gate(settings, stores, None)
     try:
         await gate.open_all()
-        reconciler = Reconciler(stores.store, stores.queries, stores.proof)
+        reconciler = Reconciler(stores.store, stores.queries, stores.proof, on_page)
         if repair:
             return await reconciler.repair(dry_run=dry_run)
         report = await reconciler.report()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from flashstock.cli.outcome import FAILED
+from flashstock.cli.progress import progress
 from flashstock.cli.settings import DataDir, settings_from
 
 if TYPE_CHECKING:
@@ -54,16 +55,14 @@ def doctor(
 
 
 async def _examined(settings: Settings) -> list[Finding]:
-    from rich.console import Console
-
     from flashstock.doctor.examination import examine
 
-    with Console(stderr=True).status("examining …") as status:
-        findings = []
+    findings = []
+    with progress("examining") as tell:
         async for finding in examine(settings):
-            status.update(f"examined {finding.check} …")
+            tell(f"{finding.check} done")
             findings.append(finding)
-        return findings
+    return findings
 
 
 def _show(findings: Iterable[Finding]) -> None:
