@@ -7,6 +7,20 @@ from playwright.sync_api import Page
 
 GRAVE = {"serious", "critical"}
 
+FADED = """() => Promise.all(
+  document.getAnimations().filter((a) => a instanceof CSSTransition).map((a) => a.finished)
+)"""
+
+TOO_WIDE = """() => {
+  const width = document.documentElement.clientWidth;
+  const all = document.scrollingElement.scrollWidth;
+  if (all <= width) return [];
+  const sticksOut = (e) => e.getBoundingClientRect().right > width + 0.5;
+  const name = (e) => `${e.tagName} ${e.getAttribute("class")} ${e.textContent.slice(0, 40)}`;
+  const wide = [...document.body.querySelectorAll("*")].filter(sticksOut);
+  return [`${all} of ${width}`, ...wide.map(name)];
+}"""
+
 _axe = Axe()
 
 
@@ -15,6 +29,8 @@ def findings(page: Page) -> list[str]:
     found = []
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
+        # Colours that fade from one scheme to the other are of neither.
+        page.evaluate(FADED)
         response = _axe.run(page).response
         assert response["passes"], "axe has looked at nothing"
         found += [
@@ -28,10 +44,7 @@ def findings(page: Page) -> list[str]:
     return found
 
 
-def fits(page: Page) -> bool:
-    """Whether nothing of the page is wider than the screen."""
-    return bool(
-        page.evaluate(
-            "document.scrollingElement.scrollWidth <= document.documentElement.clientWidth"
-        )
-    )
+def too_wide(page: Page) -> list[str]:
+    """What of the page is wider than the screen, so that one must scroll sideways."""
+    found: list[str] = page.evaluate(TOO_WIDE)
+    return found

@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    ViewportSize,
+    sync_playwright,
+)
 
 from tests.acceptance.processes import Service, serving
 from tests.browser import chromium
@@ -19,9 +26,9 @@ from tests.tidy.sources import ROOT
 
 ARTEFACTS = ROOT / "build" / "browser"
 PATIENCE_MS = 45_000
-DESKTOP = {"width": 1_200, "height": 900}
-PHONE = {"width": 390, "height": 844}
-SMALL_PHONE = {"width": 320, "height": 568}
+DESKTOP = ViewportSize(width=1_200, height=900)
+PHONE = ViewportSize(width=390, height=844)
+SMALL_PHONE = ViewportSize(width=320, height=568)
 
 NewPage = Callable[..., Page]
 

@@ -260,3 +260,10 @@ def test_a_shop_with_a_key_sells_and_shows_no_more_than_its_key_may(tmp_path):
         assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
         assert visitor.get("/demo/sales/p/state").json()["opening"]["yours_ms"] == 0
         assert buy(visitor, "p").status_code == 201
+        assert visitor.delete("/v1/keys/shop", headers=admin).status_code == 200
+
+        def says_so() -> bool:
+            return visitor.get("/demo", headers=HTML).status_code == 502
+
+        eventually(says_so, "a shop whose key was revoked says so")
+        assert "FLASHSTOCK_STOREFRONT_KEY" in visitor.get("/demo", headers=HTML).text

@@ -32,6 +32,9 @@ NUMBERS: Final = {
     "per_buyer_limit": ("Units per buyer", 1, 1_000, 1),
 }
 """The numbers of a sale: what they are called, the least, the most, and the usual."""
+KEY_MISSING: Final = (
+    "this service takes API keys, and the shop has none that it knows: FLASHSTOCK_STOREFRONT_KEY"
+)
 _KEY: Final = re.compile(r"[A-Za-z0-9-]{8,64}")
 
 
@@ -103,7 +106,10 @@ def problem_body(error: FlashstockError) -> tuple[int, dict[str, Any], dict[str,
 
     A key that is not known is the shop's trouble, not the visitor's: he is not asked for one.
     """
-    status = 502 if isinstance(error, Unauthorized) else error.status
+    if isinstance(error, Unauthorized):
+        error, status = Unauthorized(KEY_MISSING), 502
+    else:
+        status = error.status
     shown = error.title if error.status >= 500 else error.detail
     body = {"code": error.code, "title": error.title, "detail": shown}
     if error.status != 500:

@@ -17,7 +17,7 @@ from flashstock.client import (
     Reservation,
     RetryPolicy,
 )
-from flashstock.errors import Denied, UnknownReservation
+from flashstock.errors import Forbidden, UnknownReservation
 from flashstock.storefront.looking import SharedLook
 
 CONNECTIONS_MAX: Final = 128
@@ -30,8 +30,7 @@ CHANNEL: Final = "web"
 
 
 class Window(NamedTuple):
-    """The sales on show; ``more``: there are others. ``None`` where the shop's key may not look
-    at all of them, and so may not open one either."""
+    """The sales on show; ``more``: there are others."""
 
     pools: tuple[Pool, ...]
     more: bool
@@ -60,14 +59,14 @@ class Shop:
         self._looks = SharedLook(self.client.pool, fresh_ms=FRESH_MS, clock=time.monotonic)
 
     async def window(self) -> Window | None:
-        """What is on sale, as far as the shop may know."""
+        """What is on sale; ``None`` where the shop's key may not look at all of it."""
         found: list[Pool] = []
         try:
             async for pool in self.client.pools():
                 if len(found) == WINDOW_MAX:
                     return Window(tuple(found), more=True)
                 found.append(pool)
-        except Denied:
+        except Forbidden:
             return None
         return Window(tuple(found), more=False)
 
