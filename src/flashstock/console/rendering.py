@@ -71,10 +71,15 @@ def span(ms: float | None) -> str:
     if whole < _MINUTE_MS:
         return f"{whole // 1_000} s"
     if whole < _HOUR_MS:
-        return f"{whole // _MINUTE_MS} min {whole % _MINUTE_MS // 1_000:02d} s"
+        return _two(whole // _MINUTE_MS, "min", whole % _MINUTE_MS // 1_000, "s")
     if whole < _DAY_MS:
-        return f"{whole // _HOUR_MS} h {whole % _HOUR_MS // _MINUTE_MS:02d} min"
-    return f"{whole // _DAY_MS} d {whole % _DAY_MS // _HOUR_MS:02d} h"
+        return _two(whole // _HOUR_MS, "h", whole % _HOUR_MS // _MINUTE_MS, "min")
+    return _two(whole // _DAY_MS, "d", whole % _DAY_MS // _HOUR_MS, "h")
+
+
+def _two(large: int, large_unit: str, small: int, small_unit: str) -> str:
+    rest = f" {small:02d} {small_unit}" if small else ""
+    return f"{large:,} {large_unit}{rest}"
 
 
 def at(ms: int | None) -> Markup | str:

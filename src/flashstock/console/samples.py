@@ -23,6 +23,8 @@ POOLS_WATCHED_MAX: Final = 40
 SLOW_EVERY: Final = 5
 """What changes slowly, or costs more, is read with every fifth sample only."""
 STATISTICS_MS: Final = 60 * 60_000
+GAP_MS: Final = 15_000
+"""After a pause this long the past begins anew: a line across it would tell a tale."""
 RATE_WINDOW_MS: Final = 10_000
 FORECAST_WINDOW_MS: Final = 60_000
 
@@ -55,7 +57,7 @@ class Slow:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One reading. ``pools`` are those for sale, the ones that changed last first."""
+    """One reading. ``pools`` are those for sale that changed last, by id: so no row jumps."""
 
     at_ms: int
     pools: tuple[StoredPool, ...]
@@ -98,7 +100,7 @@ class Sampler:
         )
         return Sample(
             at_ms=now_ms,
-            pools=tuple(found),
+            pools=tuple(sorted(found, key=lambda pool: pool.id)),
             pools_count=sum(one.pools for one in sums),
             totals=PoolCounters(total, total - held - sold - locked, held, sold, locked),
             shards=tuple(shards),
@@ -137,6 +139,8 @@ class History:
 
     def add(self, sample: Sample) -> None:
         """One more."""
+        if self.last is not None and sample.at_ms - self.last.at_ms > GAP_MS:
+            self.samples.clear()
         self.samples.append(sample)
         self.problem = ""
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from jinja2 import Environment
 
 from flashstock.api.counters import COMMIT_SECONDS_BOUNDS, SCRIPT_SECONDS_BOUNDS
 from flashstock.api.services import Services
-from flashstock.console.samples import KEPT, SLOW_EVERY, STATISTICS_MS, History, Sampler
+from flashstock.console.samples import GAP_MS, KEPT, SLOW_EVERY, STATISTICS_MS, History, Sampler
 from flashstock.errors import FlashstockError, Unavailable
 from flashstock.model.rules import PoolCounters, PoolRules
 from flashstock.model.states import PoolState
@@ -18,7 +18,7 @@ from flashstock.notices.hints import Forecast
 from flashstock.service.views import PoolView
 from flashstock.statistics.queries import Grain, Report
 
-LIVE_SPAN_MS: Final = KEPT * 1_000
+MINUTE_MS: Final = 60_000
 FORECAST_MINUTES: Final = 15
 
 
@@ -46,7 +46,7 @@ class Overview:
             history=history,
             sample=history.last,
             now_ms=self._now_ms(),
-            span_ms=LIVE_SPAN_MS,
+            span_ms=span_of([one.at_ms for one in history.samples]),
             phase_of=phase_of,
             moments_of=moments_of,
             next_moment=next_moment,
@@ -74,7 +74,11 @@ class OnePool:
 
     async def look(self) -> None:
         try:
-            self._views.append((self._now_ms(), await self._services.pools.get(self._pool)))
+            view = await self._services.pools.get(self._pool)
+            now_ms = self._now_ms()
+            if self._views and now_ms - self._views[-1][0] > GAP_MS:
+                self._views.clear()
+            self._views.append((now_ms, view))
             if self._taken % SLOW_EVERY == 0:
                 await self._look_back()
             self._taken += 1
@@ -91,7 +95,7 @@ class OnePool:
             now_ms=self._now_ms(),
             times_ms=[at_ms for at_ms, _ in self._views],
             counters=[view.counters for _, view in self._views],
-            span_ms=LIVE_SPAN_MS,
+            span_ms=span_of([at_ms for at_ms, _ in self._views]),
             statistics_ms=STATISTICS_MS,
             report=self._report,
             forecast=self._forecast,
@@ -111,6 +115,12 @@ class OnePool:
             [self._pool], now_ms - STATISTICS_MS, now_ms, Grain.MINUTE
         )
         self._forecast = await notices.hints.forecast(self._pool, FORECAST_MINUTES)
+
+
+def span_of(times_ms: Sequence[int]) -> int:
+    """How much time a drawing shows: all that was seen, in whole minutes, and at least one."""
+    seen_ms = times_ms[-1] - times_ms[0] if times_ms else 0
+    return max(1, -(-seen_ms // MINUTE_MS)) * MINUTE_MS
 
 
 def phase_of(rules: PoolRules, counters: PoolCounters, now_ms: int) -> str:
