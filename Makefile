@@ -41,6 +41,10 @@ replay: $(READY) ## Replay a trading day: make replay FILE=day.csv
 test: $(READY) ## The whole test suite; ARGS="tests/unit -k receipt" narrows it
 	@$(BIN)/pytest -n $(JOBS) --dist loadfile $(ARGS)
 
+.PHONY: browser
+browser: $(READY) ## Install the Chromium that tests/browser drives, where apt-get may
+	@$(BIN)/python -m tests.browser.chromium
+
 .PHONY: check
 check: $(READY) ## Format, lint, types, and the rules of tests/tidy
 	@$(BIN)/ruff format --check $(CODE)

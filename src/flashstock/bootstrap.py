@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import os
 import secrets
 import socket
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from flashstock.api.app import Application
 from flashstock.api.auth import Keyring
 from flashstock.api.background import ApiBackground
 from flashstock.api.counters import HotCounters
+from flashstock.api.pages import Pages
 from flashstock.api.services import Services
 from flashstock.bootstrap_stock import (
     build_stock_services,
@@ -26,6 +28,7 @@ from flashstock.bootstrap_stock import (
     stock_book_report,
 )
 from flashstock.config import Settings, parse_receipt_keys
+from flashstock.console.application import Console
 from flashstock.errors import ConfigurationError, Unavailable
 from flashstock.hotpath.applied import AppliedTracker
 from flashstock.hotpath.lanes import Lane, Lanes
@@ -34,10 +37,12 @@ from flashstock.hotpath.seat_lanes import SeatLane
 from flashstock.hotpath.servers import Servers, connect_servers
 from flashstock.hotpath.store import HotStore
 from flashstock.ledger.apply import Ledger
+from flashstock.ledger.audit import AuditLog
 from flashstock.ledger.engine import create_engine
 from flashstock.ledger.proof import Proof
 from flashstock.ledger.queries import Queries
 from flashstock.model.receipts import ReceiptSigner
+from flashstock.reconcile.comparison import Findings
 from flashstock.reconcile.explain import time_text
 from flashstock.reconcile.reconciler import Reconciler
 from flashstock.reconcile.watch import Watch
@@ -49,6 +54,7 @@ from flashstock.service.carts import CartService
 from flashstock.service.groups import GroupService
 from flashstock.service.pools import PoolService
 from flashstock.service.reservations import ReservationService
+from flashstock.storefront.application import Storefront
 from flashstock.writer.process import WriterProcess
 from flashstock.writer.quarantine import QuarantinePauser
 from flashstock.writer.sweeper import Sweeper
@@ -219,6 +225,7 @@ def build_services(settings: Settings, loaded: Secrets) -> Services:
         counters=counters,
         rebuild=OnDemandRebuild(stores.store, gate, stores.proof),
         stock=stock,
+        audit=AuditLog(stores.engine, now_ms),
         start=background.start,
         stop=stop,
     )
@@ -226,7 +233,26 @@ def build_services(settings: Settings, loaded: Secrets) -> Services:
 
 def create_app(settings: Settings) -> Application:
     """The ASGI application of one API worker. Not to be called inside a running event loop."""
-    return Application(build_services(settings, asyncio.run(load_secrets(settings))))
+    loaded = asyncio.run(load_secrets(settings))
+    services = build_services(settings, loaded)
+    pages: list[Pages] = [Console(services, console_secret(loaded))]
+    if settings.has_storefront_page:
+        pages.append(build_storefront(settings))
+    return Application(services, pages)
+
+
+def build_storefront(settings: Settings) -> Storefront:
+    """The shop at ``/demo``: a customer of this very service."""
+    key = settings.storefront_key
+    return Storefront(
+        api_key=key.get_secret_value() if key is not None else None,
+        spread_ms=settings.storefront_spread_ms,
+    )
+
+
+def console_secret(loaded: Secrets) -> bytes:
+    """What signs the console's sessions: all processes derive the same one."""
+    return hmac.digest(loaded.order, b"console session", "sha256")
 
 
 async def run_writer(settings: Settings) -> None:
@@ -277,14 +303,24 @@ async def run_writer(settings: Settings) -> None:
         await stores.close()
 
 
-async def reconcile(settings: Settings, *, repair: bool, dry_run: bool) -> dict[str, Any]:
-    """The reconciliation report, the stock book included, or what a repair did (or would do)."""
+async def reconcile(
+    settings: Settings,
+    *,
+    repair: bool,
+    dry_run: bool,
+    on_page: Callable[[Findings], None] = lambda found: None,  # noqa: ARG005 (nobody looks)
+) -> dict[str, Any]:
+    """The reconciliation report, the stock book included, or what a repair did (or would do).
+
+    Args:
+        on_page: told what was found in a shard so far, page after page.
+    """
     loaded = await load_secrets(settings)
     stores = build_stores(settings, loaded.order)
     gate = build_gate(settings, stores, None)
     try:
         await gate.open_all()
-        reconciler = Reconciler(stores.store, stores.queries, stores.proof)
+        reconciler = Reconciler(stores.store, stores.queries, stores.proof, on_page)
         if repair:
             return await reconciler.repair(dry_run=dry_run)
         report = await reconciler.report()

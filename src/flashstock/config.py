@@ -48,7 +48,9 @@ DATABASE_SCHEMES: Final = {
     "sqlite": "sqlite",
     "sqlite+aiosqlite": "sqlite+aiosqlite",
 }
-_SENSITIVE: Final = frozenset({"redis_url", "database_url", "admin_key", "receipt_keys"})
+_SENSITIVE: Final = frozenset(
+    {"redis_url", "database_url", "admin_key", "receipt_keys", "storefront_key"}
+)
 """Values that an error message never repeats."""
 _ADMIN_KEY: Final = re.compile(r"[\x21-\x7e]{8,512}")
 """What an ``Authorization: Bearer`` header can carry."""
@@ -101,6 +103,12 @@ class Settings(BaseSettings):
     shard_count: int = Field(default=1, ge=1, le=SHARD_COUNT_MAX)
     admin_key: SecretStr | None = None
     receipt_keys: SecretStr | None = None
+    storefront_page: Literal["auto", "on", "off"] = "auto"
+    """Whether there is a page at ``/demo``; ``auto``: where the service may run open."""
+    storefront_key: SecretStr | None = None
+    """The API key of that page's shop, of role storefront; none is needed while it runs open."""
+    storefront_spread_ms: int = Field(default=2_000, ge=0, le=60_000)
+    """Over how long that page spreads the requests of the first moments of a sale."""
     webhooks_private: bool = False
     """Whether webhooks may go to private addresses, and without TLS."""
     retention_hours: int = Field(default=24, ge=1, le=24 * 366)
@@ -145,9 +153,9 @@ class Settings(BaseSettings):
     def _data_dir(cls, path: Path) -> Path:
         return path.expanduser().absolute()
 
-    @field_validator("admin_key", mode="after")
+    @field_validator("admin_key", "storefront_key", mode="after")
     @classmethod
-    def _admin_key(cls, key: SecretStr | None) -> SecretStr | None:
+    def _api_key(cls, key: SecretStr | None) -> SecretStr | None:
         if key is not None and _ADMIN_KEY.fullmatch(key.get_secret_value()) is None:
             raise ValueError("must be 8 to 512 visible ASCII characters without spaces")
         return key
@@ -209,6 +217,13 @@ class Settings(BaseSettings):
     def may_run_open(self) -> bool:
         """Whether requests need no key as long as none is stored: embedded, loopback, no admin."""
         return self.embedded and self.loopback and self.admin_key is None
+
+    @property
+    def has_storefront_page(self) -> bool:
+        """Whether there is a page at ``/demo``."""
+        return self.storefront_page == "on" or (
+            self.storefront_page == "auto" and self.may_run_open
+        )
 
     @property
     def may_tell_private_addresses(self) -> bool:

@@ -42,6 +42,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"bootstrap_stock"}),
     frozenset({"bootstrap"}),
     frozenset({"supervisor"}),
+    frozenset({"doctor"}),
     frozenset({"cli"}),
     frozenset({"__main__"}),
 )
@@ -53,7 +54,7 @@ BOOK = {"stockbook", "campaigns", "groups", "dispatch", "channels", "notices", "
     "bootstrap_stock",
 }
 """These keep tables of their own, beside the ledger's."""
-OVER_HTTP = {"client", "report", "demo", "replay"}
+OVER_HTTP = {"client", "report", "demo", "replay", "storefront"}
 """These play the customer: they reach the service the way a customer does, and no other way."""
 KNOWN_TO_CUSTOMERS = OVER_HTTP | {"errors", "model", "config"}
 

@@ -96,6 +96,7 @@ def test_every_bad_key_gets_a_line_of_its_own():
     "values",
     [
         {"admin_key": "hunter2"},
+        {"storefront_key": "hunter2"},
         {"receipt_keys": "a:hunter2"},
         {"redis_url": "http://u:hunter2@h", "database_url": "sqlite:///x"},
         {"redis_url": "redis+sentinel://u:hunter2@h", "database_url": "sqlite:///x"},
@@ -150,6 +151,20 @@ def test_loopback_is_what_only_this_machine_reaches(host, loopback):
     settings = Settings(host=host)
     assert settings.loopback is loopback
     assert settings.may_run_open is loopback
+
+
+@pytest.mark.parametrize(
+    ("values", "has_page"),
+    [
+        ({}, True),
+        ({"storefront_page": "off"}, False),
+        ({"admin_key": "correct-horse"}, False),
+        ({"host": "0.0.0.0"}, False),
+        ({"admin_key": "correct-horse", "storefront_page": "on"}, True),
+    ],
+)
+def test_the_shop_for_trying_out_opens_by_itself_only_where_everything_is_open(values, has_page):
+    assert Settings(**values).has_storefront_page is has_page
 
 
 def test_an_admin_key_closes_the_open_mode():

@@ -131,6 +131,8 @@ def build_api(services: Services, pages: Sequence[Pages] = ()) -> DescribedAPI:
     if services.stock is not None:
         for router in STOCK_ROUTERS:
             api.include_router(router)
+    if services.audit is not None:
+        api.include_router(operations.auditing)
     if services.rebuild is not None:
         api.include_router(operations.rebuilding)
     add_exception_handlers(api)

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from flashstock.api.asgi import header_of, read_body
+from flashstock.api.auditing import on_record
 from flashstock.api.auth import Role
 from flashstock.api.routing import services_of
 from flashstock.errors import UnsupportedMediaType
@@ -48,7 +49,11 @@ class CsvRoute(APIRoute):
             if _CSV_TYPE.fullmatch(content_type.strip(b" \t")) is None:
                 raise UnsupportedMediaType("send the body as Content-Type: text/csv (UTF-8)")
             request.state.csv_body = body
-            return await handle(request)
+            audit = services_of(request).audit
+            if audit is None:
+                return await handle(request)
+            principal = request.state.principal
+            return await on_record(audit, request, principal, body, lambda: handle(request))
 
         return checked
 

@@ -222,6 +222,29 @@ class RefundPage(BaseModel):
     next_after: int | None
 
 
+class AuditedChangeDocument(BaseModel):
+    """What somebody did, or was refused. `status` and `code` are those of the answer."""
+
+    id: int
+    at: Time
+    actor: str = Field(description="The API key.", examples=["night-shift"])
+    role: Literal["ops", "admin"]
+    via: Literal["api", "console"]
+    address: str = Field(description="As far as the socket says: a proxy's is the proxy's.")
+    action: str = Field(examples=["POST /v1/pools/{pool}/pause"])
+    subject: str = Field(examples=["/v1/pools/campaign-1/pause"])
+    detail: str = Field(description="What was sent along, shortened.")
+    status: int = Field(examples=[200])
+    code: str | None = Field(examples=["insufficient_stock"])
+
+
+class AuditPage(BaseModel):
+    """The newest first. ``next_after`` is null on the last page."""
+
+    items: list[AuditedChangeDocument]
+    next_after: int | None
+
+
 class ReconciliationDocument(BaseModel):
     """Redis, the log and SQL compared. ``ok`` says it all in one word."""
 

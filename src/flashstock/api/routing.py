@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from flashstock.api.asgi import Message, header_of, read_body
+from flashstock.api.auditing import on_record
 from flashstock.api.auth import Principal, Role
 from flashstock.api.requests import idempotency_key, require_json
 from flashstock.api.schemas import NothingBody
@@ -74,9 +75,14 @@ class StrictRoute(APIRoute):
             keyring = services_of(request).keyring
             authorization = header_of(request.scope, b"authorization")
             request.state.principal = keyring.authorize(authorization, role)
-            if request.method in BODY_METHODS:
-                request = await _with_checked_body(request)
-            return await handle(request)
+            if request.method not in BODY_METHODS:
+                return await handle(request)
+            request, body = await _with_checked_body(request)
+            audit = services_of(request).audit
+            if audit is None or role is Role.STOREFRONT:
+                return await handle(request)
+            principal = principal_of(request)
+            return await on_record(audit, request, principal, body, lambda: handle(request))
 
         return checked
 
@@ -93,8 +99,8 @@ class AdminRoute(StrictRoute):
     role = Role.ADMIN
 
 
-async def _with_checked_body(request: Request) -> Request:
-    """The same request, its body read and found to be JSON, or to be none."""
+async def _with_checked_body(request: Request) -> tuple[Request, bytes]:
+    """The same request, its body read and found to be JSON, or to be none; and the body."""
     body = await read_body(request.scope, request.receive)
     if body:
         require_json(header_of(request.scope, b"content-type"))
@@ -105,7 +111,7 @@ async def _with_checked_body(request: Request) -> Request:
     async def replay() -> Message:
         return pending.pop() if pending else await receive()
 
-    return Request(request.scope, replay)
+    return Request(request.scope, replay), body
 
 
 def answer(body: Any, status: int = 200, *, replayed: bool = False) -> Response:

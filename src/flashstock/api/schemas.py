@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
     BaseModel,
@@ -302,6 +302,15 @@ class RefundPageRequest(NumberedPageRequest):
     settled: bool | None = Field(
         default=None, description="`false`: those still due; `true`: those given back; else all."
     )
+
+
+class AuditPageRequest(NumberedPageRequest):
+    """Which changes to list, the newest first."""
+
+    actor: Annotated[str, Field(min_length=1, max_length=64)] | None = Field(
+        default=None, description="Of this API key only."
+    )
+    via: Literal["api", "console"] | None = None
 
 
 def invalid_request(problems: Sequence[Mapping[str, Any]]) -> InvalidRequest:

@@ -15,6 +15,7 @@ from flashstock.config import Settings
 from flashstock.hotpath.applied import AppliedTracker
 from flashstock.hotpath.lanes import Lanes
 from flashstock.hotpath.store import HotStore
+from flashstock.ledger.audit import AuditLog
 from flashstock.ledger.queries import Queries
 from flashstock.model.receipts import ReceiptSigner
 from flashstock.service.carts import CartService
@@ -71,6 +72,8 @@ class Services:
     """``None`` where this process can't, and then there is no such route."""
     stock: StockServices | None = None
     """The stock book and what stands on it; ``None`` where there are no such routes."""
+    audit: AuditLog | None = None
+    """Where changes by operators are put on record; ``None`` where nobody keeps it."""
     counters: HotCounters = field(default_factory=HotCounters)
     proof_watch: ProofWatch = field(init=False)
     stock_watch: ProofWatch = field(init=False)

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from flashstock.cli.settings import DataDir, settings_from
 
@@ -46,9 +47,15 @@ def list_campaigns(
     if json_output:
         typer.echo(json.dumps(lines))
         return
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("code", "state", "starts", "ends", "name", box=SIMPLE, padding=0)
     for line in lines:
-        when = f"{line['starts_at']} … {line['ends_at']}"
-        typer.echo(f"{line['code']}  {line['state']:<9}  {when}  {line['name']}")
+        cells = (line[name] for name in ("code", "state", "starts_at", "ends_at", "name"))
+        table.add_row(*(escape(str(cell)) for cell in cells))
+    Console().print(table if lines else "no campaigns yet; POST /v1/campaigns makes one")
 
 
 @app.command()

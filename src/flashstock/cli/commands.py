@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from flashstock import __version__
-from flashstock.cli import campaigns, keys, runs, stats, stores
+from flashstock.cli import campaigns, doctor, keys, runs, stats, stores
 from flashstock.cli.outcome import FAILED, Invocation, report
 from flashstock.cli.settings import DataDir, settings_from
+
+RUN: Final = "Run it"
+LOOK: Final = "Look at it"
+CHANGE: Final = "Change it"
+TRY: Final = "Try it"
 
 app = typer.Typer(
     name="flashstock",
     help="Flash-sale reservations that never oversell and never forget.",
-    epilog="Settings are FLASHSTOCK_* environment variables; a flag wins over its variable.",
+    epilog=(
+        "Settings are FLASHSTOCK_* environment variables; a flag wins over its variable. Exit"
+        " status: 0 it worked, 1 it ran and the answer is no, 2 it could not be done as asked, 130"
+        " or 143 interrupted. Try 'flashstock demo', then 'flashstock serve'."
+    ),
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
@@ -44,7 +53,7 @@ def every_command(
         context.obj.debug = debug
 
 
-@app.command()
+@app.command(rich_help_panel=RUN)
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to bind.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to bind; 0 takes any free one.")] = None,
@@ -90,7 +99,7 @@ def serve(
         raise typer.Exit(128 + stop.signal_number) from None
 
 
-@app.command()
+@app.command(rich_help_panel=RUN)
 def writer(
     data_dir: DataDir = None,
     child: Annotated[bool, typer.Option("--child", hidden=True)] = False,
@@ -116,17 +125,29 @@ def api_worker(
     run_api_process(settings_from(), fd)
 
 
-app.add_typer(keys.app, name="keys")
-app.add_typer(campaigns.app, name="campaigns")
-app.command()(stores.reconcile)
-app.command()(stores.rebuild)
-app.command()(stats.stats)
-app.command()(runs.demo)
-app.command()(runs.replay)
-app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})(runs.bench)
+app.command(rich_help_panel=LOOK)(doctor.doctor)
+app.command(rich_help_panel=LOOK)(stores.reconcile)
+app.command(rich_help_panel=LOOK)(stats.stats)
+app.add_typer(campaigns.app, name="campaigns", rich_help_panel=LOOK)
+app.add_typer(keys.app, name="keys", rich_help_panel=CHANGE)
+app.command(rich_help_panel=CHANGE)(stores.rebuild)
+app.command(rich_help_panel=TRY)(runs.demo)
+app.command(rich_help_panel=TRY)(runs.replay)
+app.command(
+    rich_help_panel=TRY,
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+)(runs.bench)
 
 
-@app.command()
-def version() -> None:
-    """Show the version."""
+@app.command(rich_help_panel=LOOK)
+def version(
+    json_output: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Show the version.
+
+    flashstock version --json
+    """
+    if json_output:
+        typer.echo(json.dumps({"name": "flashstock", "version": __version__}))
+        return
     _print_version(wanted=True)

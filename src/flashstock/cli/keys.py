@@ -29,6 +29,7 @@ app = typer.Typer(
 def create(
     name: Annotated[str, typer.Argument(help="Who will use it; a key's name is used once.")],
     role: Annotated[Role, typer.Option(help="What it may do.")] = Role.STOREFRONT,
+    json_output: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
     data_dir: DataDir = None,
 ) -> None:
     """Make a key and print it, once: it can't be shown again.
@@ -36,6 +37,8 @@ def create(
     flashstock keys create shop
 
     flashstock keys create backoffice --role ops
+
+    flashstock keys create robot --json
     """
     if re.fullmatch(KEY_NAME_PATTERN, name) is None:
         raise InvalidRequest(f"a key's name is a-z 0-9 . _ - and at most 64 long, not {name!r}")
@@ -50,6 +53,9 @@ def create(
             await queries.add_api_key(name, role.value, key_hash(key), time.time_ns() // 1_000_000)
 
     asyncio.run(store())
+    if json_output:
+        typer.echo(json.dumps({"name": name, "role": role.value, "key": key}))
+        return
     typer.echo(f"key {name!r} ({role.value}); keep it, it is not shown again:", err=True)
     typer.echo(key)
 
@@ -90,7 +96,11 @@ def list_keys(
 
 
 @app.command()
-def revoke(name: str, data_dir: DataDir = None) -> None:
+def revoke(
+    name: Annotated[str, typer.Argument(help="The key's name.")],
+    json_output: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    data_dir: DataDir = None,
+) -> None:
     """Let a key open nothing any more. Its name stays taken.
 
     flashstock keys revoke shop
@@ -102,6 +112,9 @@ def revoke(name: str, data_dir: DataDir = None) -> None:
 
     if not asyncio.run(end()):
         raise ConfigurationError(f"there is no key named {name!r} that still works")
+    if json_output:
+        typer.echo(json.dumps({"name": name, "revoked": True}))
+        return
     typer.echo(f"key {name!r} is revoked", err=True)
 
 

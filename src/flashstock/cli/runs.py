@@ -14,6 +14,9 @@ from flashstock.errors import ConfigurationError
 JsonOutput = Annotated[
     bool, typer.Option("--json", help="One JSON object on stdout, and nothing else there.")
 ]
+Stay = Annotated[
+    bool, typer.Option("--stay", help="Stay up afterwards, to look around, until Ctrl-C.")
+]
 Keep = Annotated[bool, typer.Option("--keep", help="Leave its service running afterwards.")]
 OwnDataDir = Annotated[
     Path | None, typer.Option(help="Where its service keeps its stores [default: temporary].")
@@ -34,6 +37,7 @@ def demo(
     seed: Annotated[int, typer.Option(help="The same seed, the same crowd.")] = 1,
     json_output: JsonOutput = False,
     keep: Keep = False,
+    stay: Stay = False,
     data_dir: OwnDataDir = None,
     port: OwnPort = 0,
 ) -> None:
@@ -42,6 +46,8 @@ def demo(
     Needs nothing installed. Ends with 0 only if every invariant held.
 
         flashstock demo
+
+        flashstock demo --stay
 
         flashstock demo --json --seed 7
 
@@ -61,6 +67,7 @@ def demo(
         concurrency=concurrency,
         json_output=json_output,
         keep=keep,
+        stay=stay,
         data_dir=data_dir,
         port=port,
         scenario=Scenario(scenario),

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from flashstock.cli.progress import progress
 from flashstock.cli.settings import DataDir, settings_from
 
 if TYPE_CHECKING:
     from flashstock.statistics.queries import Report, Statistics
 
 POOLS_AT_ONCE = 500
+Grains = Literal["minute", "hour", "day", "total"]
+"""As ``statistics.queries.Grain``, which would load SQL for a help text."""
 PIPE_WIDTH = 200
 """Nobody reads a pipe through a window."""
 
 
 def stats(
     pool: Annotated[str | None, typer.Argument(help="One pool [default: all of them].")] = None,
-    by: Annotated[
-        str, typer.Option(help="minute, hour, day or total; of one pool only.")
-    ] = "total",
+    by: Annotated[Grains, typer.Option(help="Of one pool only, unless it is total.")] = "total",
     recompute: Annotated[
         bool, typer.Option("--recompute", help="Throw the statistics away and fold them again.")
     ] = False,
@@ -42,9 +43,7 @@ def stats(
     from flashstock.errors import InvalidRequest
     from flashstock.statistics.queries import Grain
 
-    if by not in tuple(Grain):
-        raise InvalidRequest(f"--by is one of {', '.join(Grain)}, not {by!r}")
-    if pool is None and by != Grain.TOTAL:
+    if pool is None and by != "total":
         raise InvalidRequest("--by needs a POOL")
     result = asyncio.run(_load(settings_from(data_dir=data_dir), pool, Grain(by), recompute))
     if json_output:
@@ -65,7 +64,8 @@ async def _load(settings: Any, pool: str | None, grain: Any, recompute: bool) ->
     engine = create_engine(settings.ledger_url)
     try:
         folder = Folder(engine, sleep=_no_pause)
-        folded = await (folder.recompute() if recompute else folder.catch_up())
+        with progress("folding the journal"):
+            folded = await (folder.recompute() if recompute else folder.catch_up())
         statistics = Statistics(engine)
         names = [pool] if pool is not None else await _all_pools(statistics)
         pools = []

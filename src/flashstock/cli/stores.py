@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from flashstock.cli.outcome import FAILED
+from flashstock.cli.progress import progress
 from flashstock.cli.settings import DataDir, settings_from
 
 if TYPE_CHECKING:
@@ -66,8 +67,16 @@ def reconcile(
     async def run(settings: Settings) -> dict[str, Any]:
         from flashstock import bootstrap
 
-        report: dict[str, Any] = await bootstrap.reconcile(settings, repair=repair, dry_run=dry_run)
-        return report
+        with progress("reconciling") as tell:
+            return await bootstrap.reconcile(
+                settings,
+                repair=repair,
+                dry_run=dry_run,
+                on_page=lambda found: tell(
+                    f"{found.pools_checked:,} pools,"
+                    f" {found.reservations_checked:,} reservations compared"
+                ),
+            )
 
     result = _on_stores(run, data_dir)
     _show(result, json_output)
@@ -134,7 +143,8 @@ def rebuild(
     async def run(settings: Settings) -> dict[str, Any]:
         from flashstock import bootstrap
 
-        report: dict[str, Any] = await bootstrap.rebuild(settings, dry_run=dry_run)
+        with progress("rebuilding"):
+            report: dict[str, Any] = await bootstrap.rebuild(settings, dry_run=dry_run)
         return report
 
     _show(_on_stores(run, data_dir), json_output)

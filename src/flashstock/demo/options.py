@@ -29,6 +29,7 @@ class DemoOptions:
         hold_seconds: short, so that a run sees holds expire and be sold again.
         concurrency: requests under way at once.
         keep: leave the service and its data when the demo is over.
+        stay: when it is over, go on serving until somebody ends it.
         data_dir: where the service keeps its stores; ``None`` is a directory of its own.
 
     Raises:
@@ -44,6 +45,7 @@ class DemoOptions:
     concurrency: int = 256
     json_output: bool = False
     keep: bool = False
+    stay: bool = False
     data_dir: Path | None = None
     port: int = 0
     scenario: Scenario = Scenario.FLASH_SALE

@@ -45,7 +45,7 @@ async def demonstrate(options: DemoOptions) -> int:
         outcome = await demo.run(started)
         return print_outcome(outcome, demo.funnel(), json_output=options.json_output)
 
-    return await on_service_of_its_own(service, open_sale)
+    return await on_service_of_its_own(service, open_sale, stay=options.stay)
 
 
 class Demo:

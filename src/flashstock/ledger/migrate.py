@@ -11,7 +11,8 @@ from sqlalchemy.engine import Connection
 
 from flashstock.ledger.engine import LONG_OPERATION_TIMEOUT_MS, create_engine, is_sqlite, writing
 
-_MIGRATIONS: Final = Path(__file__).parent / "migrations"
+MIGRATIONS: Final = Path(__file__).parent / "migrations"
+"""The directory that Alembic reads."""
 _ADVISORY_LOCK: Final = 7_306_084_117_221_630_825
 """An arbitrary number that nobody else locks."""
 
@@ -38,6 +39,6 @@ async def upgrade(url: str) -> None:
 
 def _upgrade(connection: Connection) -> None:
     config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS))
+    config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["connection"] = connection
     command.upgrade(config, "head")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import and_, or_, select
 
 from flashstock.ledger.engine import LONG_OPERATION_TIMEOUT_MS
 from flashstock.ledger.pool_queries import stored_pool
 from flashstock.ledger.reads import IS_HELD, Reads, of_pool
 from flashstock.ledger.reservation_queries import stored_reservation
 from flashstock.ledger.stored import StoredPool, StoredReservation
-from flashstock.ledger.tables import orders, pools, quarantine, refunds, reservations
+from flashstock.ledger.tables import orders, pools, reservations
 from flashstock.model.states import PoolState
 
 
@@ -46,18 +46,6 @@ class WatchQueries(Reads):
         )
         row = await self._first(first)
         return None if row is None else int(row[0])
-
-    async def open_refunds(self) -> tuple[int, int]:
-        """(payments, units) that are due back."""
-        statement = select(func.count(), func.coalesce(func.sum(refunds.c.quantity), 0))
-        row = await self._first(statement.where(refunds.c.settled_at_ms.is_(None)))
-        return (0, 0) if row is None else (int(row[0]), int(row[1]))
-
-    async def open_quarantine(self) -> int:
-        """Events that contradict the ledger and were not dealt with."""
-        is_open = quarantine.c.resolved_at_ms.is_(None)
-        row = await self._first(select(func.count()).select_from(quarantine).where(is_open))
-        return 0 if row is None else int(row[0])
 
     async def holds_of_buyer(self, buyer: str, limit: int) -> list[StoredReservation]:
         """What the buyer holds at present, in any pool; reads through all open holds."""

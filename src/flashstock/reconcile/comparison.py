@@ -61,7 +61,11 @@ class Findings:
 
 
 class Comparison:
-    """Compares the two stores of one data set, shard by shard."""
+    """Compares the two stores of one data set, shard by shard.
+
+    Args:
+        on_page: told what was found so far, page after page.
+    """
 
     def __init__(
         self,
@@ -69,11 +73,13 @@ class Comparison:
         queries: Queries,
         proof: Proof,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        on_page: Callable[[Findings], None] = lambda found: None,  # noqa: ARG005 (nobody looks)
     ) -> None:
         self._store = store
         self._queries = queries
         self._proof = proof
         self._sleep = sleep
+        self._on_page = on_page
 
     async def findings(self, shard: int) -> Findings:
         """Everything that differs in one shard right now."""
@@ -90,6 +96,7 @@ class Comparison:
             for ledger in pools:
                 found.pools_checked += 1
                 found.add(await self.compare_pool(shard, ledger, found))
+            self._on_page(found)
             after = pools[-1].pool
 
     async def compare_pool(
@@ -178,6 +185,7 @@ class Comparison:
         found: Findings,
     ) -> None:
         found.add(chain(*await self._sorted_out(shard, ledger, store, seq)))
+        self._on_page(found)
 
     async def look_at(
         self, shard: int, ids: Sequence[str]

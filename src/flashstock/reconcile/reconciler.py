@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 from flashstock.errors import UnknownPool
@@ -11,7 +12,7 @@ from flashstock.hotpath.store import HotStore
 from flashstock.ledger.proof import Proof
 from flashstock.ledger.queries import Queries
 from flashstock.reconcile.compare import REBUILD
-from flashstock.reconcile.comparison import Comparison
+from flashstock.reconcile.comparison import Comparison, Findings
 from flashstock.reconcile.explain import explained, time_text
 from flashstock.reconcile.lag import shard_document
 from flashstock.reconcile.repair import Repair
@@ -19,13 +20,23 @@ from flashstock.reconcile.watch import LAST_ROUND
 
 
 class Reconciler:
-    """What ops ask for. Both methods raise ``Recovering`` or ``Unavailable`` if a store is away."""
+    """What ops ask for. Both methods raise ``Recovering`` or ``Unavailable`` if a store is away.
 
-    def __init__(self, store: HotStore, queries: Queries, proof: Proof) -> None:
+    Args:
+        on_page: told what was found in a shard so far, page after page.
+    """
+
+    def __init__(
+        self,
+        store: HotStore,
+        queries: Queries,
+        proof: Proof,
+        on_page: Callable[[Findings], None] = lambda found: None,  # noqa: ARG005 (nobody looks)
+    ) -> None:
         self._store = store
         self._queries = queries
         self._proof = proof
-        self._comparison = Comparison(store, queries, proof)
+        self._comparison = Comparison(store, queries, proof, on_page=on_page)
         self._repair = Repair(store, queries, proof)
 
     async def report(self) -> dict[str, Any]:

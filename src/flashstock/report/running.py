@@ -6,6 +6,7 @@ import asyncio
 import signal
 import sys
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any, Final
 
 import uvloop
@@ -47,22 +48,36 @@ def run_to_end(main: Coroutine[Any, Any, int]) -> int:
 
 
 async def on_service_of_its_own(
-    service: LocalService, work: Callable[[str], Coroutine[Any, Any, int]]
+    service: LocalService,
+    work: Callable[[str], Coroutine[Any, Any, int]],
+    *,
+    stay: bool = False,
 ) -> int:
     """The result of ``work`` (which is told the address) on a service that runs as long.
+
+    Args:
+        stay: go on after the work until somebody ends it, so that there is time to look.
 
     Raises:
         ServiceFailed: the service did not start, or ended before ``work`` did.
     """
     async with service:
-        say(f"the service runs at {service.url}")
+        say(f"the service runs at {service.url}; watch it at {service.url}/console")
         status = await service.while_alive(work(service.url))
+        if stay:
+            say(f"the service stays up: look around at {service.url}/console; Ctrl-C ends it")
+            with suppress(asyncio.CancelledError):
+                await service.while_alive(_for_ever())
         if service.keep:
             say(
                 f"the service goes on at {service.url} with its data in {service.data_dir};"
                 f" `kill {service.pid}` ends it"
             )
     return status
+
+
+async def _for_ever() -> None:
+    await asyncio.Event().wait()
 
 
 def say(text: str) -> None:

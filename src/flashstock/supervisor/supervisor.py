@@ -219,7 +219,7 @@ class Supervisor:
 
     def _announce(self, url: str, access: Access) -> None:
         stores = "embedded" if self._settings.embedded else "external stores"
-        line = f"flashstock ready on {url} ({stores}, {access})"
+        line = f"flashstock ready on {url} ({stores}, {access}); watch it at {url}/console"
         if not sys.stderr.isatty():
             _log.info(line, extra={"url": url})
         else:

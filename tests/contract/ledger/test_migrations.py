@@ -18,7 +18,7 @@ from flashstock.campaigns import tables as campaign_tables
 from flashstock.channels import tables as channel_tables
 from flashstock.dispatch import tables as dispatch_tables
 from flashstock.imports import tables as import_tables
-from flashstock.ledger import migrate, tables
+from flashstock.ledger import audit, migrate, tables
 from flashstock.ledger.engine import (
     LONG_OPERATION_TIMEOUT_MS,
     create_engine,
@@ -37,6 +37,7 @@ from flashstock.stockbook import tables as stock_tables
 
 DESCRIBED = (
     tables,
+    audit,
     stock_tables,
     campaign_tables,
     channel_tables,
@@ -47,7 +48,7 @@ DESCRIBED = (
     statistics_tables,
 )
 """Whatever has tables must be imported to be compared."""
-NEWEST = max(path.name[:4] for path in (migrate._MIGRATIONS / "versions").glob("0*.py"))
+NEWEST = max(path.name[:4] for path in (migrate.MIGRATIONS / "versions").glob("0*.py"))
 
 
 @pytest.fixture
@@ -88,7 +89,7 @@ def _plain(value: Any) -> Any:
 
 def _older(connection: Connection, revision: str) -> None:
     config = Config()
-    config.set_main_option("script_location", str(migrate._MIGRATIONS))
+    config.set_main_option("script_location", str(migrate.MIGRATIONS))
     config.attributes["connection"] = connection
     command.upgrade(config, revision)
 

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from flashstock import errors
 from flashstock.api.bodies import format_time
 from flashstock.api.documents import (
+    AuditPage,
     QuarantinePage,
     RebuildDocument,
     ReconciliationDocument,
@@ -21,6 +22,7 @@ from flashstock.api.documents import (
 from flashstock.api.openapi import REPLAYED, problems
 from flashstock.api.routing import AdminRoute, OpsRoute, PrincipalOf, ServicesOf, answer
 from flashstock.api.schemas import (
+    AuditPageRequest,
     NumberedPageRequest,
     RebuildRequest,
     RefundPageRequest,
@@ -28,9 +30,11 @@ from flashstock.api.schemas import (
     SettleRequest,
 )
 from flashstock.api.shards import shard_statuses
+from flashstock.ledger.audit import RecordedChange
 from flashstock.ledger.stored import QuarantinedEvent, StoredRefund
 
 operations = APIRouter(prefix="/v1/ops", tags=["operations"], route_class=OpsRoute)
+auditing = APIRouter(prefix="/v1/ops", tags=["operations"], route_class=OpsRoute)
 rebuilding = APIRouter(prefix="/v1/ops", tags=["operations"], route_class=AdminRoute)
 
 
@@ -118,6 +122,23 @@ async def settle_refund(
     return answer(_refund(refund), replayed=not changed)
 
 
+@auditing.get(
+    "/audit",
+    summary="Who changed what",
+    responses={200: {"model": AuditPage}, **problems(errors.InvalidRequest)},
+)
+async def audit(page: Annotated[AuditPageRequest, Query()], services: ServicesOf) -> Response:
+    """Every change by a key of the role ops or admin, here or in the console; refusals, too.
+
+    The newest first. Rows can only be added: the database refuses to change one.
+    """
+    if services.audit is None:
+        raise errors.UnknownPath
+    rows = await services.audit.page(page.after, page.limit, actor=page.actor, via=page.via)
+    next_after = rows[-1].id if len(rows) == page.limit else None
+    return answer({"items": [_change(row) for row in rows], "next_after": next_after})
+
+
 @rebuilding.post(
     "/rebuild",
     summary="Build Redis anew from SQL",
@@ -147,6 +168,22 @@ def _quarantined(row: QuarantinedEvent) -> dict[str, Any]:
         "pool_paused": row.pool_paused,
         "recorded_at": format_time(row.recorded_at_ms),
         "resolved_at": format_time(row.resolved_at_ms) if row.resolved_at_ms else None,
+    }
+
+
+def _change(row: RecordedChange) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "at": format_time(row.at_ms),
+        "actor": row.actor,
+        "role": row.role,
+        "via": row.via,
+        "address": row.address,
+        "action": row.action,
+        "subject": row.subject,
+        "detail": row.detail,
+        "status": row.status,
+        "code": row.code or None,
     }
 
 

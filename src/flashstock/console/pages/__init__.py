@@ -1,0 +1,25 @@
+"""The pages, section by section."""
+
+from typing import Final
+
+from flashstock.console.pages import (
+    campaigns,
+    overview,
+    pools,
+    proof,
+    reservations,
+    service,
+    signing,
+    stock,
+)
+
+ROUTES: Final = (
+    *signing.ROUTES,
+    *overview.ROUTES,
+    *pools.ROUTES,
+    *campaigns.ROUTES,
+    *reservations.ROUTES,
+    *stock.ROUTES,
+    *proof.ROUTES,
+    *service.ROUTES,
+)

@@ -1,0 +1,1 @@
+"""``flashstock doctor``: looks at everything a deployment stands on, and changes nothing."""

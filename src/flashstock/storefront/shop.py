@@ -1,0 +1,135 @@
+"""What the shop does for its visitors: look, hold, take the money, let go. All of it over HTTP."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from datetime import UTC, datetime, timedelta
+from secrets import token_hex
+from typing import Final, NamedTuple
+
+from flashstock.client import (
+    Attests,
+    Client,
+    Pool,
+    PoolOrder,
+    PublicCampaign,
+    Reservation,
+    RetryPolicy,
+)
+from flashstock.errors import Forbidden, UnknownReservation
+from flashstock.storefront.looking import SharedLook
+
+CONNECTIONS_MAX: Final = 128
+TIMEOUT_MS: Final = 5_000
+QUICK: Final = RetryPolicy(attempts_max=2, first_wait_ms=50, wait_max_ms=200, total_wait_max_ms=200)
+"""The visitor's browser is the one that is patient: it says so on the page."""
+FRESH_MS: Final = 200
+WINDOW_MAX: Final = 50
+CHANNEL: Final = "web"
+
+
+class Window(NamedTuple):
+    """The sales on show; ``more``: there are others."""
+
+    pools: tuple[Pool, ...]
+    more: bool
+
+
+class SaleWanted(NamedTuple):
+    """A sale that a visitor wants to see, checked."""
+
+    units: int
+    opens_in_seconds: int
+    hold_seconds: int
+    per_buyer_limit: int
+
+
+class Shop:
+    """One process's shop: a customer of the service at ``url``."""
+
+    def __init__(self, url: str, api_key: str | None) -> None:
+        self.client = Client(
+            url,
+            api_key=api_key,
+            connections_max=CONNECTIONS_MAX,
+            timeout_ms=TIMEOUT_MS,
+            retry=QUICK,
+        )
+        self._looks = SharedLook(self.client.pool, fresh_ms=FRESH_MS, clock=time.monotonic)
+
+    async def window(self) -> Window | None:
+        """What is on sale; ``None`` where the shop's key may not look at all of it."""
+        found: list[Pool] = []
+        try:
+            async for pool in self.client.pools():
+                if len(found) == WINDOW_MAX:
+                    return Window(tuple(found), more=True)
+                found.append(pool)
+        except Forbidden:
+            return None
+        return Window(tuple(found), more=False)
+
+    async def open_sale(self, wanted: SaleWanted) -> Pool:
+        """A pool of its own for a visitor to play with."""
+        opens_at = datetime.now(UTC) + timedelta(seconds=wanted.opens_in_seconds)
+        order = PoolOrder(
+            id=f"demo-{token_hex(3)}",
+            sku="DEMO",
+            quantity=wanted.units,
+            per_buyer_limit=wanted.per_buyer_limit,
+            hold_seconds=wanted.hold_seconds,
+            starts_at=opens_at if wanted.opens_in_seconds else None,
+        )
+        return await self.client.open_pool(order)
+
+    async def campaign(self, code: str) -> PublicCampaign:
+        return await self.client.public_campaign(code)
+
+    async def pool(self, pool: str) -> Pool:
+        """As it was a moment ago."""
+        return await self._looks.pool(pool)
+
+    async def buy(self, pool: str, buyer: str, quantity: int, key: str) -> Reservation:
+        """Hold units. The visitor's browser repeats it with the same key until it knows."""
+        self._looks.forget(pool)
+        granted = await self.client.reserve(
+            pool,
+            buyer,
+            quantity,
+            f"demo-{buyer}-{key}",
+            # Nobody signs in here, so everybody is new, and this is a page of the web.
+            attests=Attests(new_buyer=True, channel=CHANNEL),
+        )
+        return granted.reservation
+
+    async def hold(self, reservation: str, buyer: str) -> Reservation:
+        """A buyer's own reservation.
+
+        Raises:
+            UnknownReservation: there is none, or it is somebody else's.
+        """
+        found = await self.client.reservation(reservation)
+        if found.buyer != buyer:
+            raise UnknownReservation(f"you have no reservation {reservation!r}")
+        return found
+
+    async def pay(self, reservation: str, buyer: str, receipt: str | None) -> Reservation:
+        """What a payment provider would tell the shop; here it is a button."""
+        try:
+            await self.hold(reservation, buyer)
+        except UnknownReservation:
+            if receipt is None:
+                raise
+        # Of one reservation there is one payment, however often the button is pressed.
+        payment_ref = f"demo-{hashlib.sha256(reservation.encode()).hexdigest()[:24]}"
+        paid = await self.client.confirm(reservation, payment_ref, receipt=receipt)
+        self._looks.forget(paid.pool)
+        return paid
+
+    async def let_go(self, reservation: str, buyer: str) -> Reservation:
+        """Give a hold back."""
+        await self.hold(reservation, buyer)
+        given_back = await self.client.cancel(reservation)
+        self._looks.forget(given_back.pool)
+        return given_back
