@@ -96,6 +96,15 @@ def test_the_wheel_has_the_scripts_and_the_migrations(built):
     assert not [name for name in names if name.startswith(("tests/", "bench/"))]
 
 
+@pytest.mark.parametrize("part", ["console", "storefront"])
+def test_the_wheel_has_all_that_pages_are_made_of(built, part):
+    with zipfile.ZipFile(built["whl"]) as wheel:
+        names = wheel.namelist()
+    package = ROOT / "src" / "flashstock" / part
+    assert _in_checkout(package, "static/*.*") <= _names_below(f"flashstock/{part}", names)
+    assert _in_checkout(package, "templates/*.*") <= _names_below(f"flashstock/{part}", names)
+
+
 def test_the_source_archive_has_the_scripts(built):
     with tarfile.open(built["gz"]) as archive:
         names = archive.getnames()

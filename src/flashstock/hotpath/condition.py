@@ -67,5 +67,5 @@ async def _append_fsync(client: Redis) -> str | None:
             found = await client.config_get("appendfsync")
     except Unavailable:
         return None
-    value = found.get("appendfsync")
+    value: Any = found.get("appendfsync")
     return value.decode() if isinstance(value, bytes) else value

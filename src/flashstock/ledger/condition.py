@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
@@ -81,9 +82,10 @@ async def _server(connection: AsyncConnection, *, sqlite: bool) -> tuple[str, bo
     if sqlite:
         version = (await connection.exec_driver_sql("SELECT sqlite_version()")).scalar_one()
         return str(version), True, None
-    row = await connection.exec_driver_sql(
+    answer = await connection.exec_driver_sql(
         "SELECT current_setting('server_version'), NOT pg_is_in_recovery(),"
         " current_setting('max_connections')::int"
     )
-    version, primary, connections_max = row.one()
+    found: Any = answer.one()
+    version, primary, connections_max = found
     return str(version), bool(primary), int(connections_max)

@@ -31,4 +31,4 @@ async def test_what_was_asked_before_the_end_is_answered():
     asked = asyncio.create_task(connection.execute_fetchall("SELECT 1"))
     await asyncio.sleep(0)
     connection.stop()
-    assert await asked == [(1,)]
+    assert [tuple(row) for row in await asked] == [(1,)]
