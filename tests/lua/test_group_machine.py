@@ -26,6 +26,7 @@ from hypothesis.stateful import (
 from flashstock.hotpath.group_calls import join
 from flashstock.hotpath.scripts import Verdict
 from flashstock.hotpath.store import HotStore
+from flashstock.model.eligibility import Attests
 from flashstock.model.group_records import group_of_cart
 from flashstock.model.ids import ReservationId
 from flashstock.model.rules import Wave
@@ -179,6 +180,37 @@ class GroupMachine(RuleBasedStateMachine):
         if reply.seq == seq:  # nothing else was due
             assert reply.replays[0].decode() == record.pack()
 
+    @rule(
+        pool=pools,
+        unpaid=st.sampled_from([0, 0, 0, 1, 2]),
+        buyers=st.sampled_from(["vwxyz", "abcde"]),
+    )
+    def fill(self, pool: str, unpaid: int, buyers: str) -> None:
+        """The group nearest to full gets all its seats, and nearly all of them are paid."""
+        opened = self.model.store.open_groups(pool)
+        if not opened:
+            return
+        group = opened[0][1]
+        wanted = join(group.digest)
+        batch = [(None, buyer, 1, wanted) for buyer in buyers[: self.model.store.missing(group)]]
+        columns = [[key(self.new()) for _ in batch], list(buyers[: len(batch)])]
+        columns += [["1"] * len(batch), [wanted] * len(batch)]
+        self.granted |= set(range(self.used - len(batch) + 1, self.used + 1))
+        said = [Attests(new_buyer=True).packed()] * len(batch)
+        self.both(lambda store: store.take_seats(pool, len(batch), *columns, said))
+        pending = self.model.store.seats(group, UNPAID)
+        for digest, _ in pending[: len(pending) - unpaid]:
+            reference = f"pay {self.new()}"
+            self.both(
+                lambda store, digest=digest, reference=reference: store.confirm(
+                    ReservationId(pool, digest), reference
+                )
+            )
+
+    @rule(pool=pools)
+    def fill_again(self, pool: str) -> None:
+        self.fill(pool, 0, "vwxyz")
+
     @precondition(lambda self: self.model.store.records)
     @rule(choice=choices, payment=payments)
     def pay(self, choice: int, payment: str | None) -> None:
@@ -248,7 +280,7 @@ class GroupMachine(RuleBasedStateMachine):
 
     @rule(pool=pools, what=st.sampled_from(["pause", "resume", "resume", "new", "old", "close"]))
     def change_rules(self, pool: str, what: str) -> None:
-        if what == "close" and len(self.model.store.log) < 30:
+        if what == "close" and len(self.model.store.log) < 60:
             return
         changes = {
             "pause": {"state": PoolState.PAUSED.value},

@@ -13,14 +13,13 @@ from flashstock.hotpath.group_replies import (
     OpenGroupsReply,
     SeatReply,
 )
-from flashstock.hotpath.replies import BatchReply, ReservationReply
+from flashstock.hotpath.replies import ReservationReply
 from flashstock.hotpath.scripts import (
     ExtendStatus,
     LeaveGroupStatus,
     PaySeatStatus,
     ReturnSaleStatus,
     SettleGroupStatus,
-    Verdict,
 )
 from flashstock.model import events
 from flashstock.model.group_records import group_of_cart
@@ -38,32 +37,24 @@ CANCELLED = (ReservationState.CANCELLED, ReservationState.REVOKED)
 class ReferenceGroupStore(SeatTaker):
     """A shard in memory with all methods of ``HotStore``, for pools that sell to groups."""
 
-    async def reserve(
-        self,
-        pool_id: str,
-        units_wanted: int,
-        digests: Sequence[str],
-        buyers: Sequence[str],
-        quantities: Sequence[str],
-        attests: Sequence[str] | None = None,
-    ) -> BatchReply:
-        reply = await super().reserve(pool_id, 0, [], [], [], None)
-        records = [self.records.get(digest) for digest in digests]
-        verdicts = [Verdict.MISMATCH if record else Verdict.GROUP_ONLY for record in records]
-        return replace(reply, verdicts=bytes(48 + verdict for verdict in verdicts))
-
     async def confirm(self, target: ReservationId, payment_ref: str) -> ReservationReply:
-        if self._find(target) is None:
-            return self._reply(PaySeatStatus.UNKNOWN, None)
-        return await self.pay_seat(target, payment_ref)
+        if self._is_seat(target):
+            return await self.pay_seat(target, payment_ref)
+        return await super().confirm(target, payment_ref)
 
     async def cancel(self, target: ReservationId, kind: str) -> ReservationReply:
-        if self._find(target) is None:
-            return self._reply(LeaveGroupStatus.UNKNOWN, None)
-        return await self.leave_group(target, kind)
+        if self._is_seat(target):
+            return await self.leave_group(target, kind)
+        return await super().cancel(target, kind)
 
     async def expire(self, pool_id: str, batch_max: int) -> tuple[int, int]:
-        return await self.sweep_groups(pool_id, batch_max)
+        if pool_id in self.pools and self.pools[pool_id].settings.group_buy:
+            return await self.sweep_groups(pool_id, batch_max)
+        return await super().expire(pool_id, batch_max)
+
+    def _is_seat(self, target: ReservationId) -> bool:
+        record = self._find(target)
+        return record is not None and bool(group_of_cart(record.cart))
 
     def _group(self, target: ReservationId) -> Group | None:
         record = self._find(target)
@@ -288,8 +279,10 @@ class ReferenceGroupStore(SeatTaker):
             return self._reply(ExtendStatus.ALREADY_CONFIRMED, record)
         if record is not None and record.state is ReservationState.REFUNDED:
             return self._reply(ExtendStatus.ALREADY_CANCELLED, record)
-        ends_ms = 0 if group is None else group.deadline_ms
-        return await super().extend(target, min(extension_ms, ends_ms - self.now_ms))
+        if self._is_seat(target):
+            ends_ms = 0 if group is None else group.deadline_ms
+            extension_ms = min(extension_ms, ends_ms - self.now_ms)
+        return await super().extend(target, extension_ms)
 
     async def return_sale(
         self,
