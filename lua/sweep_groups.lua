@@ -54,6 +54,7 @@ end
 forget_seats(pool_id, batch_max)
 
 if seq > seq_before then
+  close_groups(pool_id, pool)
   save_groups(pool)
   close_shard()
 end

@@ -48,6 +48,10 @@ BEYOND_A_SCHEMA = (
     "parcels",
     "disposition is of goods that come back to a location",
     "is not mapped for this channel",
+    "seats_per_buyer must not be more than size",
+    "house_max must be less than size",
+    "tiers: ",
+    "group_buy: ",
 )
 """What the service demands that JSON Schema has no words for."""
 

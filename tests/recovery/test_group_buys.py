@@ -9,20 +9,24 @@ from functools import partial
 from typing import Any
 
 import pytest
+import redis
 
 from flashstock import bootstrap
 from flashstock.errors import FlashstockError
+from flashstock.hotpath import keys
 from flashstock.model.group_rules import GroupDeduct, GroupRules, GroupType
 from flashstock.model.ids import parse_reservation_id
+from flashstock.model.states import PoolState
+from flashstock.reconcile.watch import Watch
 from flashstock.service.reservations import Answer
 from tests.recovery.dump import ShardDump, dump
-from tests.recovery.node import Node, eventually, opened, raw, settings_for
+from tests.recovery.node import Node, eventually, meta, opened, raw, settings_for
 
 SHARDS = 2
 PAY, FORM, BRIEF, HOUSE = "pay", "form", "brief", "house"
 POOLS = (PAY, FORM, BRIEF, HOUSE)
-LIFE_MS = 3_600_000
-BRIEF_MS = 400
+LIFE_MS = 24 * 3_600_000
+BRIEF_MS = 3_600_000
 
 
 async def open_pools(node: Node) -> None:
@@ -33,7 +37,15 @@ async def open_pools(node: Node) -> None:
         HOUSE: GroupRules(3, BRIEF_MS, deduct=GroupDeduct.FORM, house_max=1),
     }
     for pool, group_rules in rules.items():
-        await node.create(pool, 60, group_buy=group_rules.text, per_buyer_limit=4)
+        text = group_rules.text
+        await node.create(pool, 60, group_buy=text, per_buyer_limit=4, hold_ms=LIFE_MS)
+
+
+async def brief_ones_end(node: Node) -> None:
+    """Their deadline is over, by the only clock that counts."""
+    for client, shard in zip(node.stores.servers.clients, range(SHARDS), strict=False):
+        seconds, _ = await client.time()
+        await client.hset(meta(shard), "clock_ms", seconds * 1_000 + BRIEF_MS + 1_000)
 
 
 async def pay(node: Node, reservation: str) -> Any:
@@ -52,6 +64,7 @@ async def trade(node: Node) -> list[str]:
     seats: list[str] = []
     for pool in POOLS:
         seats += await _groups(node, pool)
+    await brief_ones_end(node)
     for pool in (BRIEF, HOUSE):
         await eventually(partial(_is_settled, node, pool), "time has decided its groups")
     await node.is_applied()
@@ -88,10 +101,16 @@ def dumps(url: str) -> list[ShardDump]:
         return [dump(client, shard) for shard in range(SHARDS)]
 
 
-async def lose_everything(node: Node, url: str) -> None:
+def dump_of(url: str) -> ShardDump:
+    """The only shard."""
+    with raw(url) as client:
+        return dump(client, 0)
+
+
+async def lose_everything(node: Node, url: str, shards: int = SHARDS) -> None:
     with raw(url) as client:
         client.flushall()
-    for shard in range(SHARDS):
+    for shard in range(shards):
         node.gate.lost(shard)
         await node.gate.opened(shard)
 
@@ -157,10 +176,8 @@ async def test_a_group_whose_deadline_passed_while_redis_was_away_is_decided_onc
         for seat in seats:
             assert isinstance(await pay(node, seat), tuple)
         await node.is_applied()
-        with raw(valkey_url) as client:
-            client.flushall()
-        await asyncio.sleep(BRIEF_MS / 1_000)
         await lose_everything(node, valkey_url)
+        await brief_ones_end(node)
         target = parse_reservation_id(seats[0])
         assert target is not None
         await node.stores.store.settle_group(target)
@@ -200,4 +217,63 @@ async def test_a_seat_is_remembered_as_long_as_its_group(valkey_url, database_ur
         last = await node.seat("long", "2", "match")
         await node.reservations.confirm(last, "pay-2")
         assert (await node.pools.get("long")).counters.sold == 2
+        assert (await node.reconciler.report())["ok"]
+
+
+def _one_seat_less(client: redis.Redis, shard: int, digest: str) -> None:
+    client.zremrangebylex(keys.group_members(shard, PAY), f"[{digest}a", f"({digest}c")
+
+
+def _one_paid_more(client: redis.Redis, shard: int, digest: str) -> None:
+    packed = client.hget(keys.groups(shard), digest)
+    assert isinstance(packed, str)
+    client.hset(keys.groups(shard), digest, packed.replace("\t1\t1\t0\t", "\t1\t2\t0\t"))
+
+
+def _forgotten(client: redis.Redis, shard: int, digest: str) -> None:
+    client.hdel(keys.groups(shard), digest)
+
+
+def _invented(client: redis.Redis, shard: int, digest: str) -> None:
+    packed = client.hget(keys.groups(shard), digest)
+    client.hset(keys.groups(shard), "x" * 16, str(packed))
+
+
+@pytest.mark.parametrize(
+    ("damage", "kind"),
+    [
+        (_one_seat_less, "group_members"),
+        (_one_paid_more, "group_paid"),
+        (_forgotten, "missing_group"),
+        (_invented, "unrecorded_group"),
+    ],
+)
+async def test_what_differs_of_a_group_is_found_and_mended_by_a_rebuild(
+    valkey_url, sqlite_url, damage, kind
+):
+    settings = await settings_for(valkey_url, sqlite_url)
+    async with opened(settings) as node:
+        await open_pools(node)
+        opener = await node.seat(PAY, "1", "open")
+        await node.seat(PAY, "2", opener)
+        await pay(node, opener)
+        await node.is_applied()
+        assert (await node.reconciler.report())["groups_checked"] == 2
+        before = dump_of(valkey_url)
+        with raw(valkey_url) as client:
+            damage(client, 0, opener.rpartition("~")[2])
+        report = await node.reconciler.report()
+        assert not report["ok"]
+        assert [found["kind"] for found in report["differences"]] == [kind]
+        assert report["differences"][0]["remedy"] == "rebuild the shard from SQL"
+        if kind != "unrecorded_group":
+            watch = Watch(node.stores.store, node.stores.queries, node.stores.proof)
+            found = await watch.round()
+            assert [paused["pool"] for paused in found["paused"]] == [PAY]
+            assert (await node.pools.get(PAY)).rules.state is PoolState.PAUSED
+            await node.pools.set_state(PAY, PoolState.OPEN)
+        mended = await node.reconciler.repair(dry_run=False)
+        assert mended["pools"] == [{"pool": PAY, "remedy": "rebuild the shard from SQL"}]
+        await lose_everything(node, valkey_url, 1)
+        assert dump_of(valkey_url).groups == before.groups
         assert (await node.reconciler.report())["ok"]

@@ -75,7 +75,9 @@ class ReferenceCarts(ReferenceShard):
     def _verdict_unruled(self, line: _Line) -> Verdict | None:
         if line.digest in self.records:
             return self._verdict_of_known(line.digest, line.record)
-        return Verdict.UNKNOWN_POOL if line.pool is None else None
+        if line.pool is None:
+            return Verdict.UNKNOWN_POOL
+        return Verdict.GROUP_ONLY if line.pool.settings.group_buy else None
 
     def _cart_line(self, line: _Line, *, held: bool) -> CartLine:
         assert line.verdict is not None

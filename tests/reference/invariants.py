@@ -99,7 +99,9 @@ def _as_record(row: ReservationRow) -> ReservationRecord:
 def _check_payments(state: ShardState, changes: Changes) -> None:
     """7: a payment confirms one reservation or is due back, once; orders are numbered 1, 2, …"""
     references = Counter(sale.payment_ref for sale in changes.sales)
-    references.update(refund.payment_ref for refund in changes.refunds)
+    # A seat that is refunded was sold first: its sale is undone by that.
+    undone = {sale.payment_ref for sale in changes.sales if sale.reservation_id in changes.unsold}
+    references.update(r.payment_ref for r in changes.refunds if r.payment_ref not in undone)
     assert not [reference for reference, times in references.items() if times > 1], references
     confirmed = Counter(sale.reservation_id for sale in changes.sales)
     assert not confirmed or max(confirmed.values()) == 1
@@ -112,7 +114,7 @@ def _check_buyers(state: ShardState, changes: Changes, limits: Mapping[str, int]
     taken: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for row in changes.inserted.values():
         scope = limit_scope(row.pool)
-        if row.state is ReservationState.HELD:
+        if row.state in (ReservationState.HELD, ReservationState.PAID):
             taken[scope][row.buyer] += row.quantity
         elif row.state in SOLD and row.quantity > row.returned:
             taken[scope][row.buyer] += row.quantity - row.returned

@@ -86,6 +86,8 @@ class ReferenceShard:
             return self._verdict_of_known(digest, wanted)
         rules = pool.settings
         taken = pool.buyers.get(wanted.buyer, 0) + also_wanted + wanted.quantity
+        if rules.group_buy:
+            return Verdict.GROUP_ONLY
         if rules.state is PoolState.CLOSED or 0 < rules.ends_at_ms <= self.now_ms:
             return Verdict.ENDED
         if rules.state is PoolState.PAUSED:
@@ -127,7 +129,7 @@ class ReferenceShard:
     def _settle(self, pool_id: str, pool: Pool, units_wanted: int) -> int:
         """Bring a pool to this instant before it sells; returns when its next wave is due."""
         next_wave_ms = self._release_waves(pool_id, pool)
-        if pool.available < units_wanted:
+        if pool.available < units_wanted and not pool.settings.group_buy:
             shortage = units_wanted - pool.available
             self._release_expired(pool_id, pool, RECLAIM_BATCHES_MAX, shortage)
         return next_wave_ms

@@ -60,6 +60,9 @@ class ReferenceStore(ReferenceCarts):
             raise UnknownPool
         if pool and pool.rules["state"] == "closed":
             return ConfigureStatus.CLOSED, self._snapshot(pool_id)
+        had = pool.rules["group_buy"] if pool else ""
+        if pool and bool(had) != bool(rules.get("group_buy", had)):
+            return ConfigureStatus.GROUP_BUY_FIXED, self._snapshot(pool_id)
         total, locked = created or (0, 0)
         if pool is None:
             buyers = self.buyers.setdefault(limit_scope(pool_id), {})
@@ -119,7 +122,7 @@ class ReferenceStore(ReferenceCarts):
             next_wave_ms,
             pool.settings.starts_at_ms,
             pool.settings.per_buyer_limit,
-            "".join(str(int(verdict)) for verdict in verdicts).encode(),
+            bytes(48 + verdict for verdict in verdicts),
             replays,
             *pool.door(seen=Verdict.NOT_ELIGIBLE in verdicts),
             state is ReservationState.ORDERED,

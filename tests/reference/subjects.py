@@ -68,6 +68,8 @@ class Subject(Protocol):
 class InMemory:
     """The reference as a subject."""
 
+    store: ReferenceStore
+
     def __init__(self) -> None:
         self.store = ReferenceStore(RETENTION_MS)
 

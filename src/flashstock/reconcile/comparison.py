@@ -24,6 +24,7 @@ from flashstock.model.ids import parse_reservation_id
 from flashstock.model.records import ReservationRecord
 from flashstock.reconcile import compare
 from flashstock.reconcile.compare import Difference
+from flashstock.reconcile.groups import GroupComparison
 
 PAGE: Final = 500
 DIFFERENCES_SHOWN_MAX: Final = 100
@@ -39,12 +40,15 @@ class Findings:
 
     pools_checked: int = 0
     reservations_checked: int = 0
+    groups_checked: int = 0
     differences: list[Difference] = field(default_factory=list)
     differences_count: int = 0
     oversold: int = 0
     lost: int = 0
     unbalanced_pools: int = 0
     wrong_sums: int = 0
+    wrong_seats: int = 0
+    """Groups whose seats in SQL are not what their reservations add up to."""
     pools_differing: set[str] = field(default_factory=set)
     """Bounded by the number of pools."""
     pools_broken: dict[str, str] = field(default_factory=dict)
@@ -80,6 +84,7 @@ class Comparison:
         self._proof = proof
         self._sleep = sleep
         self._on_page = on_page
+        self.groups = GroupComparison(store, queries, proof, sleep)
 
     async def findings(self, shard: int) -> Findings:
         """Everything that differs in one shard right now."""
@@ -88,6 +93,9 @@ class Comparison:
         await self._compare_from_ledger(shard, found)
         await self._compare_from_store(shard, found)
         found.wrong_sums = await self._wrong_sums(shard)
+        found.groups_checked, differences = await self.groups.differences(shard)
+        found.add(differences)
+        found.wrong_seats = len(await self._queries.group_sums(shard))
         return found
 
     async def _compare_pools(self, shard: int, found: Findings) -> None:

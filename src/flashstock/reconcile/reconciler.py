@@ -58,6 +58,7 @@ class Reconciler:
             "nothing_oversold": oversold == 0,
             "nothing_lost": lost == 0,
             "counters_are_sums": not any(one.wrong_sums for one in found),
+            "seats_are_sums": not any(one.wrong_seats for one in found),
             "stores_agree": not any(one.differences_count for one in found),
             "nothing_in_quarantine": await self._proof.open_quarantine_count() == 0,
         }
@@ -66,6 +67,7 @@ class Reconciler:
             "ok": all(invariants.values()),
             "pools_checked": sum(one.pools_checked for one in found),
             "reservations_checked": sum(one.reservations_checked for one in found),
+            "groups_checked": sum(one.groups_checked for one in found),
             "differences_count": sum(one.differences_count for one in found),
             "differences": differences,
             "oversold": oversold,

@@ -13,7 +13,8 @@ from flashstock.hotpath.store import HotStore
 from flashstock.ledger.proof import Proof, ReconcilablePool
 from flashstock.ledger.queries import Queries
 from flashstock.model.events import encode_rules
-from flashstock.reconcile.compare import compare_pool, compare_reservation
+from flashstock.reconcile.compare import REBUILD, compare_pool, compare_reservation
+from flashstock.reconcile.groups import GroupComparison
 
 ATTEMPTS_MAX: Final = 50
 ATTEMPT_PAUSE_S: Final = 0.02
@@ -33,6 +34,7 @@ class Repair:
         self._store = store
         self._queries = queries
         self._proof = proof
+        self._groups = GroupComparison(store, queries, proof)
 
     async def pool(self, pool: str, *, dry_run: bool) -> dict[str, Any]:
         """Mend one pool, and say what was (or would be) written.
@@ -46,6 +48,9 @@ class Repair:
                 await asyncio.sleep(ATTEMPT_PAUSE_S)
                 continue
             ledger, counters, records, buyers, rules_differ = planned
+            if ledger.rules.group_buy and (records or await self._groups_differ(pool)):
+                # A seat stands in lists of its group that only a rebuild writes anew.
+                return {"pool": pool, "remedy": REBUILD}
             document = {
                 "pool": pool,
                 "counters": counters,
@@ -76,6 +81,11 @@ class Repair:
         records = await self._wrong_records(shard, pool)
         buyers = await self._wrong_buyers(pool)
         return ledger, counters, records, buyers, rules_differ
+
+    async def _groups_differ(self, pool: str) -> bool:
+        shard = self._store.shard_of(pool)
+        _, differences = await self._groups.differences(shard)
+        return any(difference.pool == pool for difference in differences)
 
     async def _wrong_records(self, shard: int, pool: str) -> list[tuple[str, str]]:
         """(digest, what should be there), at most ``CHANGES_MAX``."""

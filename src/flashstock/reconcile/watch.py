@@ -23,6 +23,7 @@ from flashstock.model.states import PoolState
 from flashstock.reconcile.compare import Difference
 from flashstock.reconcile.comparison import DIFFERENCES_SHOWN_MAX, PAGE, Comparison, Findings
 from flashstock.reconcile.explain import explained, time_text
+from flashstock.reconcile.groups import PAGE as GROUPS_PAGE
 from flashstock.reconcile.lag import shard_document
 
 LAST_ROUND: Final = "reconciliation"
@@ -30,6 +31,7 @@ LAST_ROUND: Final = "reconciliation"
 INTERVAL_S: Final = 15.0
 RESERVATIONS_PER_ROUND: Final = 5_000
 SUSPECTS_MAX: Final = 1_000
+GROUPS_PER_ROUND: Final = 500
 LOOKS: Final = 3
 """A pool that differs is looked at again: only what differs every time is a breach."""
 LOOK_PAUSE_S: Final = 0.2
@@ -52,6 +54,10 @@ class ShardProgress:
     """Reservations that looked wrong, at most ``SUSPECTS_MAX``; each round looks again."""
     sums_after: str = ""
     wrong_sums: set[str] = field(default_factory=set)
+    groups_after: str = ""
+    """How far it has come in SQL's groups that are not settled."""
+    wrong_seats: set[str] = field(default_factory=set)
+    """Pools of groups whose seats in SQL are not the sum of their reservations."""
 
 
 class Watch:
@@ -115,6 +121,7 @@ class Watch:
             "nothing_oversold": oversold == 0,
             "nothing_lost": lost == 0,
             "counters_are_sums": not any(progress.wrong_sums for progress in self._progress),
+            "seats_are_sums": not any(progress.wrong_seats for progress in self._progress),
             "stores_agree": not any(one.differences_count for one in findings),
             "nothing_in_quarantine": await self._proof.open_quarantine_count() == 0,
         }
@@ -125,6 +132,7 @@ class Watch:
             "cycles": min(progress.cycles for progress in self._progress),
             "pools_checked": sum(one.pools_checked for one in findings),
             "reservations_checked": sum(one.reservations_checked for one in findings),
+            "groups_checked": sum(one.groups_checked for one in findings),
             "differences_count": sum(one.differences_count for one in findings),
             "differences": differences[:DIFFERENCES_SHOWN_MAX],
             "unsettled": sum(unsettled for _, unsettled in found),
@@ -147,6 +155,7 @@ class Watch:
         unsettled += await self._suspects(shard, progress, found)
         if not unsettled:  # else the writer is late, and more would only wait for it again
             unsettled = await self._read_on(shard, progress, found)
+            unsettled += await self._groups(shard, progress, found)
         await self._sums(shard, progress)
         if self._store.generation(shard) != generation:
             return Findings(), 0  # recovered meanwhile: two data sets were compared
@@ -237,6 +246,23 @@ class Watch:
                 break
         return 0
 
+    async def _groups(self, shard: int, progress: ShardProgress, found: Findings) -> int:
+        """The next groups; how many have no verdict yet."""
+        unsettled, left = 0, GROUPS_PER_ROUND
+        while left > 0:
+            ids = await self._comparison.groups.unsettled(shard, progress.groups_after, GROUPS_PAGE)
+            found.groups_checked += len(ids)
+            certain, perhaps = await self._comparison.groups.look_at(shard, ids)
+            found.add(certain)
+            for difference in certain:
+                found.pools_broken[difference.pool] = _reason(difference)
+            unsettled += len(perhaps)
+            progress.groups_after = ids[-1] if len(ids) == GROUPS_PAGE else ""
+            left -= len(ids)
+            if not progress.groups_after:
+                break
+        return unsettled
+
     async def _sums(self, shard: int, progress: ShardProgress) -> None:
         """One pool a round: are its counters in SQL the sums of its reservations?"""
         pools = await self._proof.pools(shard, progress.sums_after, 1)
@@ -247,6 +273,11 @@ class Watch:
                 progress.wrong_sums.discard(name)
             else:
                 progress.wrong_sums.add(name)
+        for name in {progress.sums_after, *progress.wrong_seats} - {""}:
+            if await self._queries.group_sums(shard, name):
+                progress.wrong_seats.add(name)
+            else:
+                progress.wrong_seats.discard(name)
 
     async def _pause_broken(self, found: Findings) -> list[dict[str, str]]:
         """Stop selling what can't be trusted; its holds can still be paid. A person resumes it."""

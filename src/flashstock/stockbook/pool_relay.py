@@ -18,14 +18,14 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from flashstock.errors import FlashstockError, Unavailable
 from flashstock.hotpath.replies import PoolSnapshot
 from flashstock.hotpath.scripts import AdjustStatus, ConfigureStatus
 from flashstock.ledger.engine import reading, writing
-from flashstock.ledger.tables import pools
+from flashstock.ledger.tables import UNSETTLED, groups, pools
 from flashstock.model.events import decode_waves, encode_waves
 from flashstock.model.states import PoolState
 from flashstock.stockbook.pool_commands import (
@@ -221,7 +221,11 @@ class PoolRelay:
             await self._store.configure(command.pool, closed, created=None)
             return True
         left = counters.available + counters.locked
-        if left or await self._is_empty_in_sql(command.pool):
+        # Units of groups come back where these fail, and go where the house completes them.
+        waits = bool(rules.group_buy) and not (command.early and left)
+        if waits and await self._groups_have_ended(command.pool):
+            waits = False
+        if not waits and (left or await self._is_empty_in_sql(command.pool)):
             # Taking nothing is the last step. It has a digest too, so that no other relay can
             # take something in the same step, and have it forgotten.
             return await self._move(command, -left, -counters.locked)
@@ -237,6 +241,15 @@ class PoolRelay:
         if row is None or row.state != PoolState.CLOSED.value:
             return False
         return bool(row.total == row.sold and row.held == 0 and row.locked == 0)
+
+    async def _groups_have_ended(self, pool: str) -> bool:
+        """Closed, so that none is opened any more, and nobody's seat is left to be settled."""
+        unsettled = select(groups.c.id).where(groups.c.pool == pool, text(f"({UNSETTLED})"))
+        async with reading(self._engine) as connection:
+            state = select(pools.c.state).where(pools.c.id == pool)
+            closed = (await connection.execute(state)).scalar_one_or_none()
+            left = (await connection.execute(unsettled.limit(1))).first()
+        return closed == PoolState.CLOSED.value and left is None
 
     async def _trace(self, connection: AsyncConnection, command: PoolCommand) -> Trace | None:
         shard = self._store.shard_of(command.pool)

@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.reference.asking import Store
-from tests.reference.subjects import Subject, in_memory, on_server
+from tests.reference.group_asking import groups_in_memory
+from tests.reference.group_subjects import GroupsInMemory
+from tests.reference.subjects import OnServer, Subject, in_memory, on_server
 
 
 @pytest.fixture(params=["valkey", "redis", "reference"])
@@ -25,3 +27,17 @@ async def subject(request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
 @pytest.fixture
 def store(subject: Subject) -> Store:
     return subject.store
+
+
+@pytest.fixture(params=["valkey", "redis", "reference"])
+async def group_subject(
+    request: pytest.FixtureRequest,
+) -> AsyncIterator[OnServer | GroupsInMemory]:
+    """As ``subject``, with groups."""
+    if request.param == "reference":
+        async with groups_in_memory() as shard:
+            yield shard
+        return
+    fixture = {"valkey": "valkey_url", "redis": "redis_server_url"}[request.param]
+    async with on_server(request.getfixturevalue(fixture)) as server:
+        yield server

@@ -1,0 +1,330 @@
+"""The scripts of groups beside the reference, driven by Hypothesis: any order of anything.
+
+After every step both must have answered alike and hold the same, whatever can be read off either,
+and the invariants hold. ``STATE_MACHINE_EXAMPLES=2000`` searches longer than a pipeline can.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import settings
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from flashstock.hotpath.group_calls import join
+from flashstock.hotpath.scripts import Verdict
+from flashstock.hotpath.store import HotStore
+from flashstock.model.eligibility import Attests
+from flashstock.model.group_records import group_of_cart
+from flashstock.model.ids import ReservationId
+from flashstock.model.rules import Wave
+from flashstock.model.states import PoolState, ReservationState
+from tests.lua.group_choices import (
+    LATE,
+    LIMITS,
+    LOCKED,
+    OTHER_RULES,
+    PAID,
+    RULES,
+    TOTALS,
+    UNPAID,
+    choices,
+    moments,
+    payments,
+    pools,
+    requests,
+)
+from tests.reference.asking import HOLD_MS, create, key
+from tests.reference.group_invariants import check_groups
+from tests.reference.group_store import ReferenceGroupStore
+from tests.reference.group_subjects import GroupsInMemory, groups_on_server
+from tests.reference.invariants import check
+from tests.reference.subjects import RETENTION_MS, START_MS, OnServer
+
+EXAMPLES = int(os.environ.get("STATE_MACHINE_EXAMPLES", "120"))
+
+Answer = TypeVar("Answer")
+Store = HotStore | ReferenceGroupStore
+Asked = tuple[int | None, str, int, str, int, str]
+
+
+class GroupMachine(RuleBasedStateMachine):
+    """Every rule asks both the same and compares the answers."""
+
+    url = ""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.now_ms = START_MS
+        self.granted: set[int] = set()
+        self.used = 100
+        self.real = OnServer.connected(self.url)
+        self.model = GroupsInMemory()
+        self.run(self.real.client.flushall())
+        self.run(self.real.open())
+        self.move_clock(0)
+
+    def teardown(self) -> None:
+        self.run(self.real.aclose())
+        self.runner.close()
+
+    def run(self, awaitable: Awaitable[Answer]) -> Answer:
+        async def wait() -> Answer:
+            return await awaitable
+
+        return self.runner.run(wait())
+
+    def both(self, ask: Callable[[Store], Awaitable[Answer]]) -> Answer:
+        real = self.run(ask(self.real.store))
+        assert real == self.run(ask(self.model.store))
+        return real
+
+    def move_clock(self, by_ms: int) -> None:
+        self.now_ms += by_ms
+        self.run(self.real.set_clock(self.now_ms))
+        self.run(self.model.set_clock(self.now_ms))
+
+    def new(self) -> int:
+        self.used += 1
+        return self.used
+
+    def some_seat(self, choice: int, *likely: ReservationState) -> ReservationId:
+        """Most often one in a state that can go on; sometimes one that there is not."""
+        records = self.model.store.records
+        ready = [digest for digest in sorted(records) if records[digest].state in likely]
+        candidates = ready if ready and choice % 5 else sorted(records)
+        digest = candidates[choice % len(candidates)]
+        pool = "pay" if choice % 25 == 10 else records[digest].pool
+        return ReservationId(pool, digest)
+
+    def some_group(self, pool: str, choice: int) -> str:
+        """One with a free seat, more often than not; sometimes another pool's, or none at all."""
+        store = self.model.store
+        ready = [group.digest for _, group in store.open_groups(pool)]
+        candidates = ready if ready and choice % 3 else sorted(store.groups)
+        return candidates[choice % len(candidates)] if candidates else key(choice)
+
+    @initialize(at_ms=st.integers(1, 3 * HOLD_MS))
+    def open_pools(self, at_ms: int) -> None:
+        waves = (Wave(START_MS + at_ms, LOCKED),)
+        for pool, rules in RULES.items():
+            limit, text = LIMITS[pool], rules.text
+            ends_at_ms = START_MS + RETENTION_MS + 9 * HOLD_MS if pool == "pair" else 0
+            self.both(
+                lambda store, pool=pool, limit=limit, text=text, ends_at_ms=ends_at_ms: create(
+                    store,
+                    pool,
+                    total=TOTALS[pool] + LOCKED,
+                    locked=LOCKED,
+                    waves=waves,
+                    per_buyer_limit=limit,
+                    ends_at_ms=ends_at_ms,
+                    group_buy=text,
+                )
+            )
+
+    @rule(pool=pools, batch=st.lists(requests, min_size=1, max_size=8))
+    def take_seats(self, pool: str, batch: list[Asked]) -> None:
+        columns: list[list[str]] = [[], [], [], [], []]
+        numbers = []
+        units_wanted = 0
+        for number, buyer, units, wanted, choice, said in batch:
+            known = number if number is not None else self.new()
+            if known in self.granted and key(known) not in self.model.store.records:
+                continue
+            wants = join(self.some_group(pool, choice)) if wanted == "join" else wanted
+            fields = (key(known), buyer, str(units), wants, said)
+            for column, field in zip(columns, fields, strict=True):
+                column.append(field)
+            numbers.append(known)
+            units_wanted += units
+        if not numbers:
+            return
+        *asked, said_of_each = columns
+        attests = said_of_each if any(said_of_each) else None
+        reply = self.both(lambda store: store.take_seats(pool, units_wanted, *asked, attests))
+        for number, digit in zip(numbers, reply.verdicts, strict=True):
+            if digit - 48 == Verdict.HELD:
+                self.granted.add(number)
+
+    @rule(pool=pools, batch=st.lists(requests, min_size=3, max_size=8))
+    def take_many_seats(self, pool: str, batch: list[Asked]) -> None:
+        """Again, so that there is more to do something with."""
+        self.take_seats(pool, batch)
+
+    @precondition(lambda self: self.model.store.records)
+    @rule(choice=choices, matched=st.booleans())
+    def repeat(self, choice: int, matched: bool) -> None:
+        """6: whatever happened since, the same request is answered with the same seat."""
+        records, seq = self.model.store.records, self.model.store.seq
+        digest = sorted(records)[choice % len(records)]
+        record = records[digest]
+        group = group_of_cart(record.cart)
+        wanted = "match" if matched else "open" if group == digest else join(group)
+        columns = [digest], [record.buyer], [str(record.quantity)], [wanted]
+        reply = self.both(lambda store: store.take_seats(record.pool, 0, *columns))
+        assert reply.verdicts == b"1"
+        if reply.seq == seq:  # nothing else was due
+            assert reply.replays[0].decode() == record.pack()
+
+    @rule(
+        pool=pools,
+        unpaid=st.sampled_from([0, 0, 0, 1, 2]),
+        buyers=st.sampled_from(["vwxyz", "abcde"]),
+    )
+    def fill(self, pool: str, unpaid: int, buyers: str) -> None:
+        """The group nearest to full gets all its seats, and nearly all of them are paid."""
+        opened = self.model.store.open_groups(pool)
+        if not opened:
+            return
+        group = opened[0][1]
+        wanted = join(group.digest)
+        batch = [(None, buyer, 1, wanted) for buyer in buyers[: self.model.store.missing(group)]]
+        columns = [[key(self.new()) for _ in batch], list(buyers[: len(batch)])]
+        columns += [["1"] * len(batch), [wanted] * len(batch)]
+        self.granted |= set(range(self.used - len(batch) + 1, self.used + 1))
+        said = [Attests(new_buyer=True).packed()] * len(batch)
+        self.both(lambda store: store.take_seats(pool, len(batch), *columns, said))
+        pending = self.model.store.seats(group, UNPAID)
+        for digest, _ in pending[: len(pending) - unpaid]:
+            reference = f"pay {self.new()}"
+            self.both(
+                lambda store, digest=digest, reference=reference: store.confirm(
+                    ReservationId(pool, digest), reference
+                )
+            )
+
+    @rule(pool=pools)
+    def fill_again(self, pool: str) -> None:
+        self.fill(pool, 0, "vwxyz")
+
+    @precondition(lambda self: self.model.store.records)
+    @rule(choice=choices, payment=payments)
+    def pay(self, choice: int, payment: str | None) -> None:
+        seat = self.some_seat(choice, *UNPAID)
+        reference = payment or f"pay {self.new()}"
+        self.both(lambda store: store.confirm(seat, reference))
+
+    @precondition(lambda self: self.model.store.records)
+    @rule(choice=choices)
+    def pay_once_more(self, choice: int) -> None:
+        """So that groups form: most groups lack one payment at some time."""
+        self.pay(choice, None)
+
+    @precondition(lambda self: self.model.store.records)
+    @rule(choice=choices, again=st.booleans())
+    def pay_late_or_again(self, choice: int, again: bool) -> None:
+        states = (*PAID, ReservationState.REFUNDED) if again else LATE
+        seat = self.some_seat(choice, *states)
+        paid_with = self.model.store.records[seat.digest].payment_ref
+        reference = paid_with if paid_with and again else f"pay {self.new()}"
+        self.both(lambda store: store.confirm(seat, reference))
+
+    @precondition(lambda self: self.model.store.records)
+    @rule(choice=choices, kind=st.sampled_from(["cancelled", "revoked"]), paid=st.booleans())
+    def leave(self, choice: int, kind: str, paid: bool) -> None:
+        seat = self.some_seat(choice, *(PAID if paid else UNPAID))
+        self.both(lambda store: store.cancel(seat, kind))
+
+    @precondition(lambda self: self.model.store.records)
+    @rule(choice=choices, extension_ms=st.sampled_from([1, HOLD_MS + 1, 9 * HOLD_MS]))
+    def extend(self, choice: int, extension_ms: int) -> None:
+        seat = self.some_seat(choice, *UNPAID)
+        self.both(lambda store: store.extend(seat, extension_ms))
+
+    @precondition(lambda self: self.model.store.records)
+    @rule(choice=choices, units=st.integers(0, 2), restock=st.booleans())
+    def return_sale(self, choice: int, units: int, restock: bool) -> None:
+        seat, command = self.some_seat(choice, *PAID), f"command {self.new()}"
+        self.both(lambda store: store.return_sale(seat, units, command, restock=restock))
+
+    @precondition(lambda self: self.model.store.groups)
+    @rule(choice=choices)
+    def settle(self, choice: int) -> None:
+        groups = self.model.store.groups
+        digest = sorted(groups)[choice % len(groups)]
+        pool = "pay" if choice % 20 == 10 else groups[digest].pool
+        self.both(lambda store: store.settle_group(ReservationId(pool, digest)))
+
+    @rule(pool=pools, batch_max=st.integers(1, 4))
+    def sweep(self, pool: str, batch_max: int) -> None:
+        self.both(lambda store: store.expire(pool, batch_max))
+
+    @rule(pool=pools, limit=st.integers(1, 4))
+    def look(self, pool: str, limit: int) -> None:
+        seen = self.both(lambda store: store.list_open_groups(pool, limit))
+        if seen.groups:
+            last = seen.groups[-1]
+            after = (last.score, last.digest)
+            self.both(lambda store: store.list_open_groups(pool, limit, after))
+        digests = [*sorted(self.model.store.groups)[:5], key(0)]
+        self.both(lambda store: store.read_groups(pool, digests, limit))
+
+    @rule(pool=pools, units=st.integers(-2, 2))
+    def adjust(self, pool: str, units: int) -> None:
+        command = f"command {self.new()}"
+        self.both(lambda store: store.adjust(pool, units, 0, command))
+
+    @rule(pool=pools, what=st.sampled_from(["pause", "resume", "resume", "new", "old", "close"]))
+    def change_rules(self, pool: str, what: str) -> None:
+        if what == "close" and len(self.model.store.log) < 60:
+            return
+        changes = {
+            "pause": {"state": PoolState.PAUSED.value},
+            "resume": {"state": PoolState.OPEN.value},
+            "close": {"state": PoolState.CLOSED.value},
+            "new": {"group_buy": OTHER_RULES[pool].text},
+            "old": {"group_buy": RULES[pool].text},
+        }[what]
+        self.both(lambda store: store.configure(pool, changes, created=None))
+
+    @rule(by_ms=moments)
+    def wait(self, by_ms: int) -> None:
+        self.move_clock(by_ms)
+
+    @precondition(lambda self: self.model.store.due)
+    @rule(early_ms=st.integers(0, 1))
+    def wait_until_something_is_due(self, early_ms: int) -> None:
+        due_ms = min(self.model.store.due.values()) - early_ms
+        self.move_clock(max(0, due_ms - self.now_ms))
+
+    @rule(choice=st.integers(0, 3))
+    def wait_until_all_is_forgotten(self, choice: int) -> None:
+        if choice == 1:
+            for _ in range(4):
+                self.move_clock(RETENTION_MS + 5 * HOLD_MS)
+                for pool in RULES:
+                    self.sweep(pool, 8)
+
+    @invariant()
+    def everything_holds(self) -> None:
+        real = self.run(self.real.state(RULES))
+        assert real == self.run(self.model.state(RULES))
+        groups = self.run(groups_on_server(self.real.client, RULES))
+        assert groups == self.model.groups(RULES)
+        check(real, LIMITS)
+        check_groups(real, groups)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize(("server", "share"), [("valkey_url", 1.0), ("redis_server_url", 0.25)])
+def test_groups_are_what_the_reference_makes_of_them(request, server, share):
+    machine = type("Machine", (GroupMachine,), {"url": request.getfixturevalue(server)})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(max_examples=max(1, int(EXAMPLES * share)), stateful_step_count=50),
+    )
