@@ -17,7 +17,7 @@
     │                           UnknownStocktake  UnknownLot
     │                           UnknownChannel  UnknownOrder
     │                           UnknownCampaign  UnknownCampaignItem  UnknownBundle
-    │                           UnknownPoolCommand
+    │                           UnknownPoolCommand  UnknownQuarantinedEvent
     │                           UnknownWebhook  UnknownDelivery  UnknownPaymentCase
     ├── Invalid (4xx)           InvalidRequest  IdempotencyMismatch  IdempotencyKeyRequired
     │                           BodyTooLarge  UnsupportedMediaType  WrongMethod
@@ -77,6 +77,7 @@ from flashstock.errors.sale import (
     ReservationExpired,
     SoldOut,
     UnknownPool,
+    UnknownQuarantinedEvent,
     UnknownRefund,
     UnknownReservation,
 )
@@ -189,6 +190,7 @@ __all__ = [
     "UnknownPool",
     "UnknownPoolCommand",
     "UnknownPurchase",
+    "UnknownQuarantinedEvent",
     "UnknownRefund",
     "UnknownReservation",
     "UnknownSku",

@@ -39,9 +39,7 @@ def wall_clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-class Queries(
-    PoolQueries, ReservationQueries, JournalQueries, QuarantineQueries, WatchQueries
-):
+class Queries(PoolQueries, ReservationQueries, JournalQueries, QuarantineQueries, WatchQueries):
     """The reading side of SQL.
 
     Args:

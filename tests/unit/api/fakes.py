@@ -12,11 +12,11 @@ from flashstock.api.app import Application, DescribedAPI, build_api
 from flashstock.api.auth import Keyring, key_hash
 from flashstock.api.services import Services
 from flashstock.config import Settings
-from flashstock.errors import Unavailable, UnknownPool
+from flashstock.errors import Unavailable, UnknownPool, UnknownQuarantinedEvent
 from flashstock.hotpath.asking import Asking, Verdicted
 from flashstock.hotpath.replies import BatchReply
 from flashstock.hotpath.scripts import Verdict
-from flashstock.ledger.stored import ApiKey, OpenMatters, StoredRefund
+from flashstock.ledger.stored import ApiKey, OpenMatters, QuarantinedEvent, StoredRefund
 from flashstock.model.receipts import ReceiptSigner
 from flashstock.model.records import ReservationRecord
 from flashstock.model.rules import PoolCounters, PoolRules
@@ -307,6 +307,12 @@ class FakeReconciliation:
     async def report(self) -> dict[str, Any]:
         self.reports += 1
         return {"invariants": {"nothing_lost": True}, "oversold": 0, "lost": 0, "ok": True}
+
+    async def resolve(self, event_id: int) -> QuarantinedEvent:
+        if event_id != 1:
+            raise UnknownQuarantinedEvent
+        row = (1, 0, 3, 7, "held", "campaign-1", "payload", "error", NOW_MS, True, NOW_MS)
+        return QuarantinedEvent(*row)
 
     async def repair(self, *, dry_run: bool) -> dict[str, Any]:
         self.repairs.append(dry_run)
