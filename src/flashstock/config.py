@@ -89,20 +89,31 @@ class Settings(BaseSettings):
     )
 
     redis_url: str | None = None
+    """Valkey or Redis: an address, ``redis+sentinel://``, ``redis+cluster://``; unset: embedded."""
     database_url: str | None = None
+    """The ledger: ``postgresql://…`` or ``sqlite:///file``; unset: SQLite in the data directory."""
     data_dir: Path = Field(default_factory=default_data_dir)
+    """Where the embedded stores live."""
     stores_embedded: bool = False
     """Set by ``serve`` for its own children: the URLs name the stores that it runs itself."""
 
     host: str = Field(default="127.0.0.1", min_length=1)
+    """Address to bind; beyond loopback the service wants a key."""
     port: int = Field(default=8080, ge=0, le=65_535)
+    """Port to bind; 0 takes any free one."""
     workers: int = Field(default=1, ge=1, le=WORKERS_MAX)
+    """API processes: one for each core that nobody else needs."""
     http_server: Literal["uvicorn", "granian"] = "uvicorn"
+    """``granian`` is slower with the lean routes, and refuses broken HTTP in its own way."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Logs are lines at a terminal and JSON elsewhere, on standard error."""
 
     shard_count: int = Field(default=1, ge=1, le=SHARD_COUNT_MAX)
+    """Fixed at the first start. More than one only pays beyond one Valkey core."""
     admin_key: SecretStr | None = None
+    """A key of role admin that is not stored anywhere."""
     receipt_keys: SecretStr | None = None
+    """``id:secret,id:secret``: the first signs receipts, all verify; unset: one kept in SQL."""
     storefront_page: Literal["auto", "on", "off"] = "auto"
     """Whether there is a page at ``/demo``; ``auto``: where the service may run open."""
     storefront_key: SecretStr | None = None
@@ -112,16 +123,26 @@ class Settings(BaseSettings):
     webhooks_private: bool = False
     """Whether webhooks may go to private addresses, and without TLS."""
     retention_hours: int = Field(default=24, ge=1, le=24 * 366)
+    """How long after its deadline a reservation, and so its key, is remembered by Redis."""
 
     lane_batch_max: int = Field(default=128, ge=1, le=1_000)
+    """Requests that one call of a script decides, at most."""
     lane_pending_max: int = Field(default=2_048, ge=1, le=1_000_000)
+    """Requests that may wait in a process; those beyond are refused (``overloaded``)."""
     backlog_events_max: int = Field(default=100_000, ge=1, le=100_000_000)
+    """Events SQL may be behind before admission stops (``overloaded``)."""
     sold_out_stale_ms: int = Field(default=50, ge=0, le=1_000)
+    """How long "sold out" may be repeated without asking Redis."""
     redis_timeout_ms: Milliseconds = 1_000
+    """For each call; beyond it the answer is ``unavailable``."""
     applied_timeout_ms: Milliseconds = 1_500
+    """How long a request waits for its commit; beyond it the answer is ``unavailable``."""
     sweep_interval_ms: Milliseconds = 200
+    """How often expired holds and due waves are looked for."""
     writer_batch_events_max: int = Field(default=2_048, ge=1, le=100_000)
+    """Events in one transaction, at most."""
     log_margin_entries: int = Field(default=1_000, ge=0, le=10_000_000)
+    """Applied entries that stay in the log, for reconciliation and slow readers."""
 
     def __init__(self, **values: Any) -> None:
         try:

@@ -17,7 +17,7 @@ PAUSE_SECONDS = 0.02
 class RunningSale:
     """Buyers at a pool, one after the other, in a thread, until it is left."""
 
-    def __init__(self, url: str, api_key: str, pool: str) -> None:
+    def __init__(self, url: str, pool: str, api_key: str | None = None) -> None:
         self._client = BlockingClient(url, api_key=api_key, retry=RetryPolicy(attempts_max=1))
         self._pool = pool
         self._over = threading.Event()

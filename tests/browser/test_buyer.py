@@ -12,9 +12,12 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Page, Request, Route, expect
 
+from flashstock.client import BlockingClient, PoolOrder
 from flashstock.storefront.opening import delay_ms
+from tests.acceptance.processes import Service
 from tests.browser.accessibility import findings, too_wide
 from tests.browser.conftest import PATIENCE_MS, PHONE, SMALL_PHONE, Visitors
+from tests.browser.running_sale import RunningSale
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(600)]
 
@@ -314,6 +317,24 @@ def tab_to(page: Page, name: str) -> None:
             return
         page.keyboard.press("Tab")
     raise AssertionError(f"Tab never came to {name!r}")
+
+
+def test_buy_in_the_rush(visitors: Visitors, service: Service):
+    """While others buy: the numbers move by themselves, and one gets and pays one's own."""
+    pool = "rush"
+    with BlockingClient(service.url) as operator:
+        operator.open_pool(PoolOrder(pool, "SNK-42", 1_000_000, per_buyer_limit=5))
+    page = visitors.page(viewport=PHONE)
+    with RunningSale(service.url, pool):
+        page.goto(f"/demo/sales/{pool}")
+        for name in ("sold", "available", "held"):
+            number = page.locator(f"#{name}")
+            expect(number).to_have_text(re.compile(r"\d"))
+            expect(number).not_to_have_text(number.inner_text())
+        press(page, "Buy one")
+        status(page, "One unit is held for you")
+        press(page, "Pay")
+        status(page, "Paid: it is yours")
 
 
 def test_what_ticks_is_not_read_aloud(page: Page):

@@ -57,7 +57,7 @@ def keys(keyed: tuple[Service, Keys]) -> Keys:
 def sale(service: Service, keys: Keys) -> Iterator[RunningSale]:
     with BlockingClient(service.url, api_key=keys.desk) as operator:
         operator.open_pool(PoolOrder(POOL, "SNK-42", 1_000_000, per_buyer_limit=5))
-    with RunningSale(service.url, keys.shop, POOL) as running:
+    with RunningSale(service.url, POOL, keys.shop) as running:
         yield running
 
 

@@ -18,7 +18,8 @@ from tests.tidy.sources import ROOT
 
 pytestmark = pytest.mark.acceptance
 
-PAGES = sorted((ROOT / "docs" / "guide").glob("[0-9]*.md"))
+DOCS = ROOT / "docs"
+PAGES = [*sorted((DOCS / "guide").glob("[0-9]*.md")), DOCS / "quick-start.md", DOCS / "runbook.md"]
 PATIENCE_S = 110.0
 PORT_OF_THE_GUIDE = "8080"
 

@@ -39,7 +39,7 @@ def service() -> Service:
 
 @pytest.fixture
 def shared(service: Service) -> SharedLook:
-    return SharedLook(service.look, fresh_ms=200, clock=lambda: service.seconds)
+    return SharedLook(service.look, fresh_ms=200, changed_ms=50, clock=lambda: service.seconds)
 
 
 async def test_all_who_look_at_once_share_one_answer(service, shared):
@@ -60,10 +60,17 @@ async def test_an_answer_serves_until_it_is_old(service, shared):
     assert (await shared.pool("p")).total == 2
 
 
-async def test_who_has_just_bought_sees_it(service, shared):
+async def test_who_has_just_bought_sees_it_and_a_rush_of_them_asks_no_more_often(service, shared):
     await shared.pool("p")
-    shared.forget("p")
+    for _ in range(100):
+        shared.changed("p")
+        await shared.pool("p")
+    assert len(service.asked) == 1
+    service.seconds = 0.051
     assert (await shared.pool("p")).total == 2
+    service.seconds = 0.2
+    assert (await shared.pool("p")).total == 2
+    shared.changed("never seen")
 
 
 async def test_a_failure_is_not_kept(service, shared):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
 from uuid import uuid4
 
 import httpx
 import pytest
 
+from flashstock.client import BlockingClient, CampaignItem, CampaignOrder, StockLine
 from tests.acceptance.processes import Service, eventually, run_flashstock, serving
 
 pytestmark = pytest.mark.acceptance
@@ -238,6 +241,50 @@ def test_names_are_shown_as_text_and_looked_up_as_typed(visitor):
     assert found.status_code == 404
     assert "<script>" not in found.text
     assert "&lt;script&gt;" in found.text
+
+
+def test_a_campaign_shows_its_items_with_their_prices(visitor, service):
+    code, pool = live_campaign(service.url)
+    page = visitor.get(f"/demo/campaigns/{code}", headers=HTML)
+    assert page.status_code == 200
+    assert "Tea &amp; time" in page.text
+    assert "1,990 EUR" in page.text
+    link = f"/demo/sales/{quote(pool, safe='')}?campaign={code}"
+    assert link in page.text
+    item = visitor.get(link, headers=HTML)
+    assert "<h1>A &lt;cup&gt;</h1>" in item.text
+    assert "1,990 EUR" in item.text
+    hold = buy(visitor, quote(pool, safe="")).json()
+    paid = visitor.post(f"/demo/reservations/{quote(hold['id'], safe='')}/pay", json={})
+    assert paid.json()["state"] == "confirmed"
+    assert visitor.get("/demo/campaigns/NONE", headers=HTML).status_code == 404
+
+
+def live_campaign(url: str) -> tuple[str, str]:
+    """Five cups from the stock book; the campaign's code and its pool."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    with BlockingClient(url) as operator:
+        operator.put_location("main", kind="warehouse", priority=1, regions={})
+        operator.import_skus(b"sku,title,price_minor,currency\nCUP,A <cup>,1990,EUR\n", "cups")
+        line = StockLine("CUP", "main", 5)
+        operator.move("receive", [line], "cups-in", reason="bought", reference="1")
+        order = CampaignOrder(
+            "Tea & time",
+            now - timedelta(minutes=1),
+            now + timedelta(hours=1),
+            (CampaignItem("CUP", 5),),
+            ("main",),
+            600,
+        )
+        code = operator.draft_campaign(order, "tea").code
+        operator.submit_campaign(code, 1)
+        operator.approve_campaign(code, 1)
+
+        def filled() -> str:
+            shelf = operator.campaign(code).items[0]
+            return "" if shelf.in_flight or shelf.counters is None else shelf.pool
+
+        return code, eventually(filled, "the campaign's pool has its units")
 
 
 def test_a_shop_with_a_key_sells_and_shows_no_more_than_its_key_may(tmp_path):

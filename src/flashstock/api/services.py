@@ -17,6 +17,7 @@ from flashstock.hotpath.lanes import Lanes
 from flashstock.hotpath.store import HotStore
 from flashstock.ledger.audit import AuditLog
 from flashstock.ledger.queries import Queries
+from flashstock.ledger.stored import QuarantinedEvent
 from flashstock.model.receipts import ReceiptSigner
 from flashstock.service.carts import CartService
 from flashstock.service.groups import GroupService
@@ -37,6 +38,10 @@ class Reconciliation(Protocol):
 
     async def repair(self, *, dry_run: bool) -> dict[str, Any]:
         """What was (or would be) written; running it again changes nothing more."""
+        ...
+
+    async def resolve(self, event_id: int) -> QuarantinedEvent:
+        """Mend the pool of an event in quarantine and close the matter."""
         ...
 
 

@@ -198,7 +198,10 @@ class Console:
     async def _on_http_error(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         if error.status_code == 405:
-            allowed = (error.headers or {}).get("Allow", "")
+            path = request.url.path
+            fitting = [route for route in ROUTES if route.path_regex.match(path)]
+            methods = {method for route in fitting for method in route.methods or ()}
+            allowed = ", ".join(sorted(methods))
             response = error_page(self, request, WrongMethod(f"this page takes {allowed}"))
             response.headers["allow"] = allowed
             return response

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import Final, Protocol
 
 from flashstock.errors import Overloaded
@@ -138,7 +138,7 @@ class Broadcaster:
             raise Overloaded("as many watch as may: try again later")
         return self._topic(name, make)
 
-    async def watch(self, topic: Topic) -> AsyncIterator[str]:
+    async def watch(self, topic: Topic) -> AsyncGenerator[str, None]:
         """Pictures, each newer than the one before, until the process drains or the time is up."""
         self._viewers += 1
         topic.viewers += 1

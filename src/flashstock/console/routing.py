@@ -40,6 +40,7 @@ Request_ = TypeVar("Request_", bound=BaseModel)
 FORM_TYPE: Final = b"application/x-www-form-urlencoded"
 FIELDS_MAX: Final = 2_000
 NUMBER_DIGITS_MAX: Final = 15
+PROBLEMS_TOLD_MAX: Final = 5
 TOKEN_FIELD: Final = "form_token"
 KEY_FIELD: Final = "idempotency_key"
 _UNRECORDED: Final = frozenset({TOKEN_FIELD, KEY_FIELD})
@@ -128,7 +129,8 @@ class Asked:
         try:
             return model.model_validate({k: v for k, v in fields.items() if v is not None})
         except ValidationError as problem:
-            raise invalid_request(problem.errors()) from problem
+            found = [{**one, "loc": ("body", *one["loc"])} for one in problem.errors()]
+            raise invalid_request(found) from problem
 
     def idempotency_key(self) -> str:
         """The key of this form: sending it twice does it once."""
@@ -253,7 +255,7 @@ def in_words(error: FlashstockError) -> str:
         for one in error.extra.get("errors", ())
         if isinstance(one, dict) and {"field", "problem"} <= one.keys()
     ]
-    return shown if not problems else f"{shown} ({'; '.join(problems[:5])})"
+    return "; ".join(problems[:PROBLEMS_TOLD_MAX]) if len(problems) > 1 else shown
 
 
 def as_utc(text: str) -> str:

@@ -19,7 +19,7 @@
     │                           UnknownStocktake  UnknownLot
     │                           UnknownChannel  UnknownOrder
     │                           UnknownCampaign  UnknownCampaignItem  UnknownBundle
-    │                           UnknownPoolCommand  UnknownGroup
+    │                           UnknownPoolCommand  UnknownGroup  UnknownQuarantinedEvent
     │                           UnknownWebhook  UnknownDelivery  UnknownPaymentCase
     ├── Invalid (4xx)           InvalidRequest  IdempotencyMismatch  IdempotencyKeyRequired
     │                           BodyTooLarge  UnsupportedMediaType  WrongMethod
@@ -90,6 +90,7 @@ from flashstock.errors.sale import (
     ReservationExpired,
     SoldOut,
     UnknownPool,
+    UnknownQuarantinedEvent,
     UnknownRefund,
     UnknownReservation,
 )
@@ -211,6 +212,7 @@ __all__ = [
     "UnknownPool",
     "UnknownPoolCommand",
     "UnknownPurchase",
+    "UnknownQuarantinedEvent",
     "UnknownRefund",
     "UnknownReservation",
     "UnknownSku",

@@ -97,6 +97,11 @@ class UnknownRefund(NotFound):
     title = "There is no such refund"
 
 
+class UnknownQuarantinedEvent(NotFound):
+    code = "unknown_quarantined_event"
+    title = "There is no such event in quarantine"
+
+
 class UnknownPool(NotFound):
     code = "unknown_pool"
     title = "There is no such pool"

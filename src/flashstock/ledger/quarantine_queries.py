@@ -26,6 +26,11 @@ class QuarantineQueries(Reads):
         rows = await self._all(statement.limit(limit))
         return [QuarantinedEvent(**row._asdict()) for row in rows]
 
+    async def quarantined_event(self, event_id: int) -> QuarantinedEvent | None:
+        """One of them."""
+        row = await self._first(select(quarantine).where(quarantine.c.id == event_id))
+        return None if row is None else QuarantinedEvent(**row._asdict())
+
     async def refused_events(
         self, shard: int, generation: int, after_seq: int
     ) -> list[tuple[str, int]]:
@@ -54,8 +59,10 @@ class QuarantineQueries(Reads):
             await connection.execute(statement)
 
     async def resolve_quarantined(self, ids: Sequence[int], at_ms: int) -> None:
-        """Note that nothing is left to be done about these."""
-        statement = update(quarantine).where(quarantine.c.id.in_(ids)).values(resolved_at_ms=at_ms)
+        """Note that nothing is left to be done about these; the first time counts."""
+        is_open = quarantine.c.resolved_at_ms.is_(None)
+        statement = update(quarantine).where(quarantine.c.id.in_(ids), is_open)
+        statement = statement.values(resolved_at_ms=at_ms)
         async with writing(self._engine) as connection:
             await connection.execute(statement)
 

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
 
-from flashstock.errors import UnknownPool
+from flashstock.errors import Overloaded, UnknownPool, UnknownQuarantinedEvent
 from flashstock.hotpath.store import HotStore
 from flashstock.ledger.proof import Proof
 from flashstock.ledger.queries import Queries
+from flashstock.ledger.stored import QuarantinedEvent
 from flashstock.reconcile.compare import REBUILD
 from flashstock.reconcile.comparison import Comparison, Findings
 from flashstock.reconcile.explain import explained, time_text
 from flashstock.reconcile.lag import shard_document
 from flashstock.reconcile.repair import Repair
 from flashstock.reconcile.watch import LAST_ROUND
+
+logger = logging.getLogger(__name__)
 
 
 class Reconciler:
@@ -93,8 +97,42 @@ class Reconciler:
                 pools.append({"pool": pool, "remedy": REBUILD})
         return {"dry_run": dry_run, "pools": pools, "repaired": repaired}
 
+    async def resolve(self, event_id: int) -> QuarantinedEvent:
+        """Bring the event's pool back to what SQL says, and note that nothing else is left to do.
+
+        In this order: as long as it is not resolved, nobody is told that what it tells of counts,
+        though Redis still knows of it. The pool stays paused. Repeating it changes nothing more.
+
+        Raises:
+            UnknownQuarantinedEvent: there is none of that id.
+            Overloaded: the pool could not be mended yet.
+        """
+        event = await self._quarantined(event_id)
+        if event.resolved_at_ms is not None:
+            return event
+        try:
+            await self._repair.pool(event.pool, dry_run=False)
+            if _would_write(await self._repair.pool(event.pool, dry_run=True)):
+                raise Overloaded(
+                    f"pool {event.pool!r} differs in more than one repair mends: again"
+                )
+        except UnknownPool:
+            logger.info("quarantined event %d is of a pool that one store lacks", event_id)
+        await self._queries.resolve_quarantined([event_id], time.time_ns() // 1_000_000)
+        return await self._quarantined(event_id)
+
+    async def _quarantined(self, event_id: int) -> QuarantinedEvent:
+        event = await self._queries.quarantined_event(event_id)
+        if event is None:
+            raise UnknownQuarantinedEvent(f"there is no quarantined event {event_id}")
+        return event
+
     async def last_round(self) -> dict[str, Any] | None:
         """What the service's own watch found last, if it runs; see ``watch``."""
         text = await self._queries.setting(LAST_ROUND)
         found: dict[str, Any] | None = None if text is None else json.loads(text)
         return found
+
+
+def _would_write(document: dict[str, Any]) -> bool:
+    return any(document[part] for part in ("counters", "reservations", "buyers", "rules"))

@@ -25,6 +25,7 @@ TIMEOUT_MS: Final = 5_000
 QUICK: Final = RetryPolicy(attempts_max=2, first_wait_ms=50, wait_max_ms=200, total_wait_max_ms=200)
 """The visitor's browser is the one that is patient: it says so on the page."""
 FRESH_MS: Final = 200
+CHANGED_MS: Final = 50
 WINDOW_MAX: Final = 50
 CHANNEL: Final = "web"
 
@@ -56,7 +57,9 @@ class Shop:
             timeout_ms=TIMEOUT_MS,
             retry=QUICK,
         )
-        self._looks = SharedLook(self.client.pool, fresh_ms=FRESH_MS, clock=time.monotonic)
+        self._looks = SharedLook(
+            self.client.pool, fresh_ms=FRESH_MS, changed_ms=CHANGED_MS, clock=time.monotonic
+        )
 
     async def window(self) -> Window | None:
         """What is on sale; ``None`` where the shop's key may not look at all of it."""
@@ -92,7 +95,6 @@ class Shop:
 
     async def buy(self, pool: str, buyer: str, quantity: int, key: str) -> Reservation:
         """Hold units. The visitor's browser repeats it with the same key until it knows."""
-        self._looks.forget(pool)
         granted = await self.client.reserve(
             pool,
             buyer,
@@ -101,6 +103,7 @@ class Shop:
             # Nobody signs in here, so everybody is new, and this is a page of the web.
             attests=Attests(new_buyer=True, channel=CHANNEL),
         )
+        self._looks.changed(pool)
         return granted.reservation
 
     async def hold(self, reservation: str, buyer: str) -> Reservation:
@@ -124,12 +127,12 @@ class Shop:
         # Of one reservation there is one payment, however often the button is pressed.
         payment_ref = f"demo-{hashlib.sha256(reservation.encode()).hexdigest()[:24]}"
         paid = await self.client.confirm(reservation, payment_ref, receipt=receipt)
-        self._looks.forget(paid.pool)
+        self._looks.changed(paid.pool)
         return paid
 
     async def let_go(self, reservation: str, buyer: str) -> Reservation:
         """Give a hold back."""
         await self.hold(reservation, buyer)
         given_back = await self.client.cancel(reservation)
-        self._looks.forget(given_back.pool)
+        self._looks.changed(given_back.pool)
         return given_back

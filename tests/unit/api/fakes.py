@@ -11,12 +11,13 @@ from flashstock.api.app import Application, DescribedAPI, build_api
 from flashstock.api.auth import Keyring
 from flashstock.api.services import Services
 from flashstock.config import Settings
-from flashstock.errors import UnknownPool
+from flashstock.errors import UnknownPool, UnknownQuarantinedEvent
 from flashstock.hotpath.asking import Asking, Verdicted
 from flashstock.hotpath.group_replies import SeatsReply
 from flashstock.hotpath.replies import BatchReply
 from flashstock.hotpath.scripts import Verdict
 from flashstock.hotpath.seat_lanes import SeatAsking
+from flashstock.ledger.stored import QuarantinedEvent
 from flashstock.model.group_records import GroupRecord, cart_of_group
 from flashstock.model.group_rules import GroupRules
 from flashstock.model.receipts import ReceiptSigner
@@ -292,6 +293,12 @@ class FakeReconciliation:
     async def report(self) -> dict[str, Any]:
         self.reports += 1
         return {"invariants": {"nothing_lost": True}, "oversold": 0, "lost": 0, "ok": True}
+
+    async def resolve(self, event_id: int) -> QuarantinedEvent:
+        if event_id != 1:
+            raise UnknownQuarantinedEvent
+        row = (1, 0, 3, 7, "held", "campaign-1", "payload", "error", NOW_MS, True, NOW_MS)
+        return QuarantinedEvent(*row)
 
     async def repair(self, *, dry_run: bool) -> dict[str, Any]:
         self.repairs.append(dry_run)

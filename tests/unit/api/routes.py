@@ -57,6 +57,7 @@ ROUTES: list[tuple[str, str, Role | None, dict[str, object] | None, int]] = [
     ("POST", "/v1/ops/rebuild", Role.ADMIN, {"dry_run": True}, 200),
     ("GET", "/v1/ops/shards", Role.OPS, None, 200),
     ("GET", "/v1/ops/quarantine", Role.OPS, None, 200),
+    ("POST", "/v1/ops/quarantine/1/resolve", Role.OPS, {}, 200),
     ("GET", "/v1/ops/refunds", Role.OPS, None, 200),
     ("POST", "/v1/ops/refunds/1/settle", Role.OPS, {"reference": "r"}, 200),
     ("POST", "/v1/keys", Role.ADMIN, {"name": "new", "role": "ops"}, 201),

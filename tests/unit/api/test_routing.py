@@ -57,6 +57,7 @@ async def test_the_routes_above_are_all_there_are(fakes):
             .replace(RESERVATION, "{reservation_id}")
             .replace("/campaign-1", "/{pool}")
             .replace("/keys/storefront", "/keys/{name}")
+            .replace("/quarantine/1/", "/quarantine/{event_id}/")
             .replace("/refunds/1", "/refunds/{refund_id}"),
         )
         for method, path, *_ in ROUTES

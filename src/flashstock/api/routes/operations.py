@@ -11,6 +11,7 @@ from flashstock import errors
 from flashstock.api.bodies import format_time
 from flashstock.api.documents import (
     AuditPage,
+    QuarantineDocument,
     QuarantinePage,
     RebuildDocument,
     ReconciliationDocument,
@@ -23,6 +24,7 @@ from flashstock.api.openapi import REPLAYED, problems
 from flashstock.api.routing import AdminRoute, OpsRoute, PrincipalOf, ServicesOf, answer
 from flashstock.api.schemas import (
     AuditPageRequest,
+    NothingBody,
     NumberedPageRequest,
     RebuildRequest,
     RefundPageRequest,
@@ -84,6 +86,26 @@ async def quarantine(
     rows = await services.queries.quarantined(page.after, page.limit)
     next_after = rows[-1].id if len(rows) == page.limit else None
     return answer({"items": [_quarantined(row) for row in rows], "next_after": next_after})
+
+
+@operations.post(
+    "/quarantine/{event_id}/resolve",
+    summary="Close the matter of an event that could not be applied",
+    responses={
+        200: {"model": QuarantineDocument},
+        **problems(errors.UnknownQuarantinedEvent, writes=True),
+    },
+)
+async def resolve_quarantined(
+    event_id: Annotated[int, Path(ge=1, le=2**53, examples=[17])],
+    services: ServicesOf,
+    body: NothingBody | None = None,  # noqa: ARG001 (an empty object is fine)
+) -> Response:
+    """Brings its pool in Redis back to what SQL says, and notes that nothing else is left to do.
+
+    The pool stays paused: look at it, then resume it. Repeating it changes nothing more.
+    """
+    return answer(_quarantined(await services.reconciliation.resolve(event_id)))
 
 
 @operations.get(

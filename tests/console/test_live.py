@@ -1,0 +1,88 @@
+"""Live pages over real sockets: pictures come, and end when they must."""
+
+from __future__ import annotations
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+
+import httpx
+
+from tests.acceptance.processes import PATIENCE_SECONDS, serving
+from tests.console.conftest import Shop
+from tests.console.visitor import Visitor, events
+
+SOLD = re.compile(r'data-testid="held">.*?<strong>([\d,]+)</strong>', re.DOTALL)
+SAMPLED = re.compile(r'data-testid="sampled-at"><time datetime="([^"]+)"')
+
+
+def test_pictures_follow_what_happens(shop: Shop):
+    visitor = shop.visitor("ops")
+    with visitor.client.stream("GET", "/console/live/pool/mugs") as response:
+        assert response.headers["content-type"].startswith("text/event-stream")
+        assert response.headers["cache-control"] == "no-store"
+        first = events(response, 1)
+    held = shop.pool("mugs")["held"]
+    found = SOLD.search(first[0])
+    assert found
+    assert found[1] == f"{held}"
+    hold = {"pool": "mugs", "buyer": "live", "quantity": 1}
+    shop.api("POST", "/v1/reservations", hold, key="live-1")
+    with visitor.client.stream("GET", "/console/live/pool/mugs") as response:
+        pictures = events(response, 3)
+    assert len({SAMPLED.findall(picture)[0] for picture in pictures}) == 3
+    last = SOLD.search(pictures[-1])
+    assert last
+    assert last[1] == f"{held + 1}"
+
+
+def test_all_who_watch_see_the_same_pictures(shop: Shop):
+    all_watch = Barrier(5)
+
+    def watch(visitor: Visitor) -> set[str]:
+        with visitor.client.stream("GET", "/console/live/overview") as response:
+            lines = response.iter_lines()
+            assert any(line.startswith("data:") for line in lines)
+            all_watch.wait(timeout=PATIENCE_SECONDS)
+            moments: list[str] = []
+            while len(moments) < 4:
+                moments += SAMPLED.findall(next(lines))
+            return set(moments)
+
+    with ThreadPoolExecutor(5) as pool:
+        seen = list(pool.map(watch, [shop.visitor("ops") for _ in range(5)]))
+    # One reading a second for all of them: five viewers apart would have none in common.
+    assert set.intersection(*seen)
+
+
+def test_nobody_watches_without_a_session(shop: Shop):
+    response = shop.visitor().client.get("/console/live/overview")
+    assert response.status_code == 303
+
+
+def test_a_stream_ends_when_the_key_is_revoked(shop: Shop):
+    key = shop.api("POST", "/v1/keys", {"name": "watcher", "role": "ops"})["key"]
+    visitor = shop.visitor()
+    visitor.sign_in(key)
+    with visitor.client.stream("GET", "/console/live/overview") as response:
+        lines = response.iter_lines()
+        assert any(line.startswith("data:") for line in lines)
+        shop.api("DELETE", "/v1/keys/watcher")
+        rest = list(lines)
+    assert "event: signed-out" in rest
+
+
+def test_streams_end_in_order_when_the_service_stops(tmp_path: Path):
+    with serving(tmp_path / "data") as service:
+        visitor = Visitor(service.url)
+        with visitor.client.stream("GET", "/console/live/overview") as response:
+            lines = response.iter_lines()
+            assert any(line.startswith("data:") for line in lines)
+            stopping = ThreadPoolExecutor(1).submit(service.stop)
+            try:
+                list(lines)  # to its very end: a stream that is cut off raises
+            except httpx.RemoteProtocolError as cut:
+                raise AssertionError("the stream was cut off") from cut
+        assert stopping.result() == 0
+        assert "stopped" in service.log()
