@@ -70,6 +70,9 @@ class CrowdSeat:
             return frozenset({ended[group_state]}) if group_state in ended else frozenset()
         if self.ended_as is not None:
             return frozenset({self.ended_as})
+        if self.fate is SeatFate.REFUND_DUE:
+            # Asked again after an answer was lost, it may have been paid in time, and given back.
+            return _ENDED | {ReservationState.REFUNDED}
         return _ENDED
 
 

@@ -137,7 +137,11 @@ def test_a_look_at_a_group_settles_it():
     ("fate", "ended_as", "states"),
     [
         (SeatFate.OPEN, None, {ReservationState.EXPIRED, ReservationState.REVOKED}),
-        (SeatFate.REFUND_DUE, None, {ReservationState.EXPIRED, ReservationState.REVOKED}),
+        (
+            SeatFate.REFUND_DUE,
+            None,
+            {ReservationState.EXPIRED, ReservationState.REVOKED, ReservationState.REFUNDED},
+        ),
         (SeatFate.GIVEN_UP, ReservationState.CANCELLED, {ReservationState.CANCELLED}),
         (SeatFate.LEFT, ReservationState.REFUNDED, {ReservationState.REFUNDED}),
         (SeatFate.UNTOLD, None, set(ReservationState)),
