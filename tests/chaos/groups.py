@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Collection
@@ -148,7 +149,12 @@ class GroupCampaign:
                 fired = await kind.inflict(self._site, self._random)
         except psutil.NoSuchProcess:
             return
-        except (AssertionError, RuntimeError, TimeoutError) as problem:
+        except (
+            AssertionError,
+            RuntimeError,
+            TimeoutError,
+            subprocess.SubprocessError,
+        ) as problem:
             self.outcome.violations.append(f"{kind.name} could not be undone: {problem}")
             return
         self.outcome.fired[kind.name] += fired
