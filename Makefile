@@ -77,6 +77,10 @@ chaos: $(READY) ## Faults on real processes under load: make chaos ARGS="--fault
 chaos-stock: $(READY) ## The stock book under fire, and every unit counted: make chaos-stock ARGS="--minutes 5"
 	@$(BIN)/python -m tests.chaos.stock $(ARGS)
 
+.PHONY: chaos-groups
+chaos-groups: $(READY) ## Group-buys under fire, and every seat counted: make chaos-groups ARGS="--minutes 5"
+	@$(BIN)/python -m tests.chaos.groups $(ARGS)
+
 .PHONY: pins
 pins: $(READY) ## Renew constraints.txt from the newest releases pyproject.toml allows
 	@$(BIN)/pip install --quiet --upgrade --upgrade-strategy eager -e '.[dev]'

@@ -18,15 +18,15 @@ pytestmark = [pytest.mark.acceptance]
 
 
 @contextmanager
-def receiving() -> Iterator[tuple[str, list[tuple[dict[str, str], bytes]]]]:
-    """A receiver that refuses the first webhook and takes all others."""
+def receiving(refused: int = 1) -> Iterator[tuple[str, list[tuple[dict[str, str], bytes]]]]:
+    """A receiver that refuses the first webhooks and takes all others."""
     received: list[tuple[dict[str, str], bytes]] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
             received.append(({k.lower(): v for k, v in self.headers.items()}, body))
-            self.send_response(500 if len(received) == 1 else 204)
+            self.send_response(500 if len(received) <= refused else 204)
             self.end_headers()
 
         def log_message(self, *_: Any) -> None:

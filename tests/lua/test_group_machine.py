@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeVar
 
 import hypothesis.strategies as st
@@ -23,7 +24,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from flashstock.hotpath.group_calls import join
+from flashstock.hotpath.group_calls import OPEN, join
+from flashstock.hotpath.replies import PoolSnapshot
 from flashstock.hotpath.scripts import Verdict
 from flashstock.hotpath.store import HotStore
 from flashstock.model.eligibility import Attests
@@ -119,45 +121,41 @@ class GroupMachine(RuleBasedStateMachine):
 
     @initialize(at_ms=st.integers(1, 3 * HOLD_MS))
     def open_pools(self, at_ms: int) -> None:
-        waves = (Wave(START_MS + at_ms, LOCKED),)
-        for pool, rules in RULES.items():
-            limit, text = LIMITS[pool], rules.text
-            ends_at_ms = START_MS + RETENTION_MS + 9 * HOLD_MS if pool == "pair" else 0
-            self.both(
-                lambda store, pool=pool, limit=limit, text=text, ends_at_ms=ends_at_ms: create(
-                    store,
-                    pool,
-                    total=TOTALS[pool] + LOCKED,
-                    locked=LOCKED,
-                    waves=waves,
-                    per_buyer_limit=limit,
-                    ends_at_ms=ends_at_ms,
-                    group_buy=text,
-                )
-            )
+        for pool in RULES:
+            self.both(partial(self.open_pool, pool=pool, at_ms=at_ms))
+
+    @staticmethod
+    async def open_pool(store: Store, pool: str, at_ms: int) -> PoolSnapshot:
+        return await create(
+            store,
+            pool,
+            total=TOTALS[pool] + LOCKED,
+            locked=LOCKED,
+            waves=(Wave(START_MS + at_ms, LOCKED),),
+            per_buyer_limit=LIMITS[pool],
+            ends_at_ms=START_MS + RETENTION_MS + 9 * HOLD_MS if pool == "pair" else 0,
+            group_buy=RULES[pool].text,
+        )
 
     @rule(pool=pools, batch=st.lists(requests, min_size=1, max_size=8))
     def take_seats(self, pool: str, batch: list[Asked]) -> None:
-        columns: list[list[str]] = [[], [], [], [], []]
-        numbers = []
-        units_wanted = 0
+        lines = []
         for number, buyer, units, wanted, choice, said in batch:
             known = number if number is not None else self.new()
-            if known in self.granted and key(known) not in self.model.store.records:
-                continue
-            wants = join(self.some_group(pool, choice)) if wanted == "join" else wanted
-            fields = (key(known), buyer, str(units), wants, said)
-            for column, field in zip(columns, fields, strict=True):
-                column.append(field)
-            numbers.append(known)
-            units_wanted += units
-        if not numbers:
+            # A key is good for one seat: once that is forgotten, it is not used again.
+            if known not in self.granted or key(known) in self.model.store.records:
+                wants = join(self.some_group(pool, choice)) if wanted == "join" else wanted
+                lines.append((known, buyer, units, wants, said))
+        if not lines:
             return
-        *asked, said_of_each = columns
-        attests = said_of_each if any(said_of_each) else None
-        reply = self.both(lambda store: store.take_seats(pool, units_wanted, *asked, attests))
-        for number, digit in zip(numbers, reply.verdicts, strict=True):
-            if digit - 48 == Verdict.HELD:
+        numbers, buyers, units_of, wants_of, said_of = (list(c) for c in zip(*lines, strict=True))
+        columns = [key(number) for number in numbers], buyers, [str(units) for units in units_of]
+        attests = said_of if any(said_of) else None
+        reply = self.both(
+            lambda store: store.take_seats(pool, sum(units_of), *columns, wants_of, attests)
+        )
+        for number, code in zip(numbers, reply.verdicts, strict=True):
+            if code - 48 == Verdict.HELD:
                 self.granted.add(number)
 
     @rule(pool=pools, batch=st.lists(requests, min_size=3, max_size=8))
@@ -174,8 +172,8 @@ class GroupMachine(RuleBasedStateMachine):
         record = records[digest]
         group = group_of_cart(record.cart)
         wanted = "match" if matched else "open" if group == digest else join(group)
-        columns = [digest], [record.buyer], [str(record.quantity)], [wanted]
-        reply = self.both(lambda store: store.take_seats(record.pool, 0, *columns))
+        columns = [digest], [record.buyer], [str(record.quantity)]
+        reply = self.both(lambda store: store.take_seats(record.pool, 0, *columns, [wanted]))
         assert reply.verdicts == b"1"
         if reply.seq == seq:  # nothing else was due
             assert reply.replays[0].decode() == record.pack()
@@ -183,33 +181,38 @@ class GroupMachine(RuleBasedStateMachine):
     @rule(
         pool=pools,
         unpaid=st.sampled_from([0, 0, 0, 1, 2]),
-        buyers=st.sampled_from(["vwxyz", "abcde"]),
+        buyers=st.sampled_from(["vwxyz", "klmno", "abcde"]),
     )
     def fill(self, pool: str, unpaid: int, buyers: str) -> None:
-        """The group nearest to full gets all its seats, and nearly all of them are paid."""
-        opened = self.model.store.open_groups(pool)
-        if not opened:
+        """The group nearest to full, or a new one, gets its seats, and nearly all are paid."""
+        store = self.model.store
+        if not store.open_groups(pool):
+            self.seat(pool, buyers[:1], OPEN)
+        if not store.open_groups(pool):
             return
-        group = opened[0][1]
-        wanted = join(group.digest)
-        batch = [(None, buyer, 1, wanted) for buyer in buyers[: self.model.store.missing(group)]]
-        columns = [[key(self.new()) for _ in batch], list(buyers[: len(batch)])]
-        columns += [["1"] * len(batch), [wanted] * len(batch)]
-        self.granted |= set(range(self.used - len(batch) + 1, self.used + 1))
-        said = [Attests(new_buyer=True).packed()] * len(batch)
-        self.both(lambda store: store.take_seats(pool, len(batch), *columns, said))
-        pending = self.model.store.seats(group, UNPAID)
-        for digest, _ in pending[: len(pending) - unpaid]:
-            reference = f"pay {self.new()}"
-            self.both(
-                lambda store, digest=digest, reference=reference: store.confirm(
-                    ReservationId(pool, digest), reference
-                )
-            )
+        group = store.open_groups(pool)[0][1]
+        self.seat(pool, buyers[: store.missing(group)], join(group.digest))
+        pending = store.seats(group, UNPAID)
+        for digest, _ in pending[: max(0, len(pending) - unpaid)]:
+            self.pay_for(ReservationId(pool, digest))
+
+    def seat(self, pool: str, buyers: str, wanted: str) -> None:
+        numbers = [self.new() for _ in buyers]
+        columns = [key(number) for number in numbers], list(buyers), ["1"] * len(buyers)
+        wants = [wanted] * len(buyers)
+        said = [Attests(new_buyer=True).packed()] * len(buyers)
+        reply = self.both(lambda store: store.take_seats(pool, len(buyers), *columns, wants, said))
+        for number, code in zip(numbers, reply.verdicts, strict=True):
+            if code - 48 == Verdict.HELD:
+                self.granted.add(number)
+
+    def pay_for(self, seat: ReservationId) -> None:
+        reference = f"pay {self.new()}"
+        self.both(lambda store: store.confirm(seat, reference))
 
     @rule(pool=pools)
     def fill_again(self, pool: str) -> None:
-        self.fill(pool, 0, "vwxyz")
+        self.fill(pool, 0, "pqrst")
 
     @precondition(lambda self: self.model.store.records)
     @rule(choice=choices, payment=payments)
@@ -278,7 +281,10 @@ class GroupMachine(RuleBasedStateMachine):
         command = f"command {self.new()}"
         self.both(lambda store: store.adjust(pool, units, 0, command))
 
-    @rule(pool=pools, what=st.sampled_from(["pause", "resume", "resume", "new", "old", "close"]))
+    @rule(
+        pool=pools,
+        what=st.sampled_from(["pause", "resume", "resume", "resume", "new", "old", "close"]),
+    )
     def change_rules(self, pool: str, what: str) -> None:
         if what == "close" and len(self.model.store.log) < 60:
             return

@@ -143,6 +143,8 @@ class GroupCrowd:
             return None
         if reservation.id in self._register.seats:
             self._break(reservation.id, "was given to two requests")
+        expires_ms = int(expires_at.timestamp() * 1000)
+        self._register.expect(group, reservation.pool, expires_ms)
         self._look(reservation)
         seat = CrowdSeat(
             reservation=reservation.id,
@@ -150,7 +152,7 @@ class GroupCrowd:
             group=group,
             buyer=reservation.buyer,
             quantity=reservation.quantity,
-            expires_ms=int(expires_at.timestamp() * 1000),
+            expires_ms=expires_ms,
         )
         self._register.seats[reservation.id] = seat
         return seat

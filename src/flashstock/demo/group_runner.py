@@ -18,10 +18,11 @@ from flashstock.client import (
     Tier,
 )
 from flashstock.demo.group_crowd import GroupCrowd
-from flashstock.demo.group_seats import FAILED, FORMED, OPEN, Register, SeatFate
+from flashstock.demo.group_ends import GroupEnds
+from flashstock.demo.group_seats import FAILED, FORMED, Register, SeatFate
 from flashstock.demo.options import DemoOptions
-from flashstock.demo.pace import Pace, now_ms
-from flashstock.demo.runner import EXPIRY_POLL_SECONDS, OPENING_MARGIN_SECONDS
+from flashstock.demo.pace import Pace
+from flashstock.demo.runner import OPENING_MARGIN_SECONDS
 from flashstock.demo.scenario import EARLY_SECONDS, plan
 from flashstock.errors import Unavailable
 from flashstock.report.audit import PoolExpected
@@ -34,8 +35,6 @@ from flashstock.report.tally import Tally
 
 ENDS_TIMEOUT_SECONDS: Final = 60.0
 """For groups that end by themselves, and seats that go with them; what does not is reported."""
-LOOK_SECONDS: Final = 0.25
-LOOKS_AT_ONCE: Final = 16
 ORDINARY: Final = {"size": 3, "house_max": 1}
 SUPER: Final = {"size": 8, "house_max": 0, "type": "super", "deduct": "form"}
 SUPER_TIERS: Final = (Tier(3, 1_990), Tier(6, 1_790), Tier(8, 1_490))
@@ -102,6 +101,7 @@ class GroupDemo:
         self._crowd = GroupCrowd(
             self._shop, options, pools, run, self._pace, self._tally, self._register
         )
+        self._ends = GroupEnds(self._operator, self._register, pools)
         self._rate = Rate()
         self._stock: Pool | None = None
         self._note = ""
@@ -116,11 +116,11 @@ class GroupDemo:
             for order in self._orders:
                 await self._operator.open_pool(order)
             async with shown(display_for(self._options.json_output), self._look):
-                watching = asyncio.create_task(self._watch_ends())
+                watching = asyncio.create_task(self._ends.run())
                 try:
                     await self._crowd.play(self._visits)
                     self._note = "waiting for the last groups to end"
-                    await self._wait_for_ends()
+                    await self._ends.wait(self._options.hold_seconds + ENDS_TIMEOUT_SECONDS)
                 finally:
                     watching.cancel()
                 self._note = ""
@@ -167,45 +167,6 @@ class GroupDemo:
             stock=self._stock,
             note=self._note,
         )
-
-    async def _watch_ends(self) -> None:
-        """Ask for each group whose time is over how it ended, all along."""
-        while True:
-            await self._ask_ends()
-            await asyncio.sleep(LOOK_SECONDS)
-
-    async def _ask_ends(self) -> None:
-        turn = asyncio.Semaphore(LOOKS_AT_ONCE)
-
-        async def ask(group: str) -> None:
-            async with turn:
-                try:
-                    self._register.settled(await self._operator.group(group))
-                except Unavailable:
-                    return
-
-        await asyncio.gather(*(ask(group) for group in self._register.undecided(now_ms())))
-
-    async def _wait_for_ends(self) -> None:
-        """Bounded: what does not end is found by the check afterwards."""
-        deadline = time.monotonic() + self._options.hold_seconds + ENDS_TIMEOUT_SECONDS
-        while time.monotonic() < deadline:
-            pools = [await self._operator.pool(order.id) for order in self._orders]
-            if self._register.count(OPEN) == 0 and not any(pool.held for pool in pools):
-                break
-            await asyncio.sleep(EXPIRY_POLL_SECONDS)
-        await self._wait_for_refunds(deadline)
-
-    async def _wait_for_refunds(self, deadline: float) -> None:
-        """Members of a group that failed are given their money back some at a time."""
-        failed = {group.id for group in self._register.groups.values() if group.state == FAILED}
-        while failed and time.monotonic() < deadline:
-            for group in sorted(failed):
-                found = await self._operator.group(group)
-                if not found.paid and not found.pending:
-                    failed.discard(group)
-            if failed:
-                await asyncio.sleep(EXPIRY_POLL_SECONDS)
 
     async def _outcome(self, started: float) -> Outcome:
         register = self._register

@@ -70,6 +70,9 @@ class CrowdSeat:
             return frozenset({ended[group_state]}) if group_state in ended else frozenset()
         if self.ended_as is not None:
             return frozenset({self.ended_as})
+        if self.fate is SeatFate.REFUND_DUE:
+            # Asked again after an answer was lost, it may have been paid in time, and given back.
+            return _ENDED | {ReservationState.REFUNDED}
         return _ENDED
 
 
@@ -80,7 +83,7 @@ class CrowdGroup:
     id: str
     pool: str
     ends_ms: int
-    size: int
+    size: int = 0
     state: str = OPEN
     house: int = 0
     paid: int = 0
@@ -96,10 +99,9 @@ class Register:
 
     def note(self, group: str, pool: str, shown: GroupProgress) -> None:
         """Take note of an answer. An end that was told never changes; nobody sits on a lap."""
-        known = self.groups.get(group)
-        if known is None:
-            ends_ms = int(shown.ends_at.timestamp() * 1000)
-            known = self.groups[group] = CrowdGroup(group, pool, ends_ms, shown.size)
+        known = self.expect(group, pool, 0)
+        known.ends_ms = int(shown.ends_at.timestamp() * 1000)
+        known.size = shown.size
         if shown.paid + shown.pending + shown.house > shown.size:
             self._break(f"{group}: {shown.paid} paid, {shown.pending} pending of {shown.size}")
         if known.state != OPEN and shown.state not in (known.state, OPEN):
@@ -107,6 +109,14 @@ class Register:
         if shown.state != OPEN:
             known.state = shown.state
             known.house = shown.house
+
+    def expect(self, group: str, pool: str, ends_ms: int) -> CrowdGroup:
+        """Take note of a group that nothing was shown of: a repeated answer is of its seat alone.
+
+        Args:
+            ends_ms: when to ask for it.
+        """
+        return self.groups.setdefault(group, CrowdGroup(group, pool, ends_ms))
 
     def settled(self, group: Group) -> None:
         """Take note of how a group ended, in full."""

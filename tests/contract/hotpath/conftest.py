@@ -41,3 +41,10 @@ async def group_subject(
     fixture = {"valkey": "valkey_url", "redis": "redis_server_url"}[request.param]
     async with on_server(request.getfixturevalue(fixture)) as server:
         yield server
+
+
+@pytest.fixture
+async def valkey_shard(valkey_url: str) -> AsyncIterator[OnServer]:
+    """An open shard on Valkey, for what only a server can show."""
+    async with on_server(valkey_url) as server:
+        yield server

@@ -117,6 +117,14 @@ def test_an_answer_that_comes_late_may_show_the_group_open():
     assert made.groups["p~g"].state == FORMED
 
 
+def test_a_group_is_asked_for_of_which_only_a_seat_was_shown():
+    made = Register()
+    made.expect("p~g", "p", ENDS_MS)
+    assert made.undecided(ENDS_MS) == ["p~g"]
+    made.note("p~g", "p", progress(FORMED, paid=3))
+    assert (made.undecided(ENDS_MS), made.groups["p~g"].size) == ([], 3)
+
+
 def test_a_group_that_does_not_end_is_caught():
     made = full()
     assert made.undecided(ENDS_MS - 1) == []
@@ -137,7 +145,11 @@ def test_a_look_at_a_group_settles_it():
     ("fate", "ended_as", "states"),
     [
         (SeatFate.OPEN, None, {ReservationState.EXPIRED, ReservationState.REVOKED}),
-        (SeatFate.REFUND_DUE, None, {ReservationState.EXPIRED, ReservationState.REVOKED}),
+        (
+            SeatFate.REFUND_DUE,
+            None,
+            {ReservationState.EXPIRED, ReservationState.REVOKED, ReservationState.REFUNDED},
+        ),
         (SeatFate.GIVEN_UP, ReservationState.CANCELLED, {ReservationState.CANCELLED}),
         (SeatFate.LEFT, ReservationState.REFUNDED, {ReservationState.REFUNDED}),
         (SeatFate.UNTOLD, None, set(ReservationState)),

@@ -7,7 +7,7 @@ from alembic import op
 from sqlalchemy.types import TypeEngine
 
 revision = "0012"
-down_revision = "0010"
+down_revision = "0011"
 
 _SQLITE = """
 CREATE TRIGGER audit_log_is_append_only_{verb} BEFORE {verb} ON audit_log
