@@ -43,6 +43,10 @@ def rival(service: Service) -> Iterator[httpx.Client]:
         yield rival
 
 
+def test_whoever_starts_the_service_is_told_where_the_shop_is(service):
+    assert f"buy at {service.url}/demo" in service.log()
+
+
 def test_buy_and_pay(visitor):
     pool = open_sale(visitor)
     held = buy(visitor, pool)

@@ -65,7 +65,10 @@ async def on_service_of_its_own(
         say(f"the service runs at {service.url}; watch it at {service.url}/console")
         status = await service.while_alive(work(service.url))
         if stay:
-            say(f"the service stays up: look around at {service.url}/console; Ctrl-C ends it")
+            say(
+                f"the service stays up: look around at {service.url}/console, buy at"
+                f" {service.url}/demo; Ctrl-C ends it"
+            )
             with suppress(asyncio.CancelledError):
                 await service.while_alive(_for_ever())
         if service.keep:

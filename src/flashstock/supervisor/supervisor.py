@@ -220,6 +220,8 @@ class Supervisor:
     def _announce(self, url: str, access: Access) -> None:
         stores = "embedded" if self._settings.embedded else "external stores"
         line = f"flashstock ready on {url} ({stores}, {access}); watch it at {url}/console"
+        if self._settings.has_storefront_page:
+            line += f", buy at {url}/demo"
         if not sys.stderr.isatty():
             _log.info(line, extra={"url": url})
         else:
