@@ -9,9 +9,16 @@ from collections.abc import Callable, Sequence
 
 from flashstock.model import events
 from flashstock.model.fold import Changes, FoldViolation, fold
+from flashstock.model.group_records import SEAT_MARK
 from flashstock.model.ids import digest_of, limit_scope
 from flashstock.model.rules import PoolCounters
 from flashstock.model.states import ReservationState
+from tests.simulation.group_checks import (
+    check_ends,
+    check_folded_groups,
+    check_groups,
+    check_seats_counted,
+)
 from tests.simulation.redis_data import DataSet
 from tests.simulation.sql_reads import pool_sums, units_by_buyer
 from tests.simulation.sql_tables import Tables
@@ -22,6 +29,7 @@ _COUNTERS = (b"total", b"available", b"held", b"sold", b"locked")
 
 def check_script(data: DataSet, keys: Sequence[bytes], violated: Violated) -> None:
     """Invariants 1 and 9, in Redis, for the pools that a script named."""
+    check_groups(data, keys, violated)
     for key in keys:
         if b":pool:" not in key:
             continue
@@ -123,8 +131,16 @@ def check_journal(tables: Tables, violated: Violated) -> None:
             violated(f"the journal contradicts itself: {contradiction}")
             return
         _check_rows(tables, shard, changes, violated)
+        check_folded_groups(tables, shard, changes, violated)
+        check_ends(read, tables, violated)
         _check_expiries(read, violated)
-    taken = sorted(tables.orders.keys() & tables.refunds.keys())
+    taken = sorted(
+        payment
+        for payment in tables.orders.keys() & tables.refunds.keys()
+        if (order := tables.orders[payment]).reservation_id
+        != tables.refunds[payment].reservation_id
+        or tables.reservations[order.reservation_id].state is not ReservationState.REFUNDED
+    )
     if taken:
         violated(f"payments that both bought and are due back: {taken}")
     sold = [row.reservation_id for row in tables.orders.values()]
@@ -213,8 +229,13 @@ def check_stores_agree(tables: Tables, data: DataSet, shards: int, violated: Vio
             held = {
                 row.id.partition("~")[2]
                 for row in tables.reservations.values()
-                if row.pool == name and row.state is ReservationState.HELD
+                if row.pool == name
+                and (
+                    row.state is ReservationState.HELD
+                    or (row.state is ReservationState.ORDERED and row.cart.startswith(SEAT_MARK))
+                )
             }
+            check_seats_counted(tables, data, tag, name, violated)
             _check_memory(tables, data, tag, name, violated)
             if not held <= waiting[name]:
                 violated(f"{sorted(held - waiting[name])} of {name} would never expire")

@@ -14,25 +14,25 @@ __all__ = ["CONTROLS"]
 
 @control
 def rebuild_forgets_payments() -> Any:
-    return _without_writes("SET", ":payment:")
+    return without_writes("SET", ":payment:")
 
 
 @control
 def rebuild_forgets_buyers() -> Any:
-    return _without_writes("HSET", ":buyers:")
+    return without_writes("HSET", ":buyers:")
 
 
 @control
 def rebuild_forgets_commands() -> Any:
-    return _without_writes("SET", ":command:")
+    return without_writes("SET", ":command:")
 
 
 @control
 def rebuild_forgets_deadlines() -> Any:
-    return _without_writes("ZADD", ":deadlines:")
+    return without_writes("ZADD", ":deadlines:")
 
 
-def _without_writes(command: str, part_of_key: str) -> Any:
+def without_writes(command: str, part_of_key: str) -> Any:
     class Forgetting(Rebuilder):
         async def rebuild(self, *arguments: Any) -> None:
             original = FencedWrites.put

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flashstock import errors
+from flashstock.model.group_records import group_of_cart
 from flashstock.model.ids import digest_of
 from flashstock.model.records import ReservationRecord
 from flashstock.model.states import ReservationState
@@ -15,6 +16,16 @@ from tests.simulation.sql_tables import Tables
 
 SOLD = (ReservationState.CONFIRMED, ReservationState.RETURNED)
 CANCELLED = (ReservationState.CANCELLED, ReservationState.REVOKED)
+OF_SEATS = (ReservationState.PAID, ReservationState.REFUNDED)
+"""What a seat that was paid may be, too: its group has not formed yet, or failed, or was left."""
+
+
+def _sold(record: ReservationRecord) -> bool:
+    return record.state in SOLD or (bool(group_of_cart(record.cart)) and record.state in OF_SEATS)
+
+
+def _given_back(record: ReservationRecord) -> bool:
+    return record.state in CANCELLED or record.state is ReservationState.REFUNDED
 
 
 class History:
@@ -93,7 +104,7 @@ class History:
         view = answer.view
         promise = (payment_ref, view.order_no)
         stored = self._row(view.id, "a sale")
-        if stored is not None and (stored.state not in SOLD or stored.payment_ref != payment_ref):
+        if stored is not None and (not _sold(stored) or stored.payment_ref != payment_ref):
             self._violated(f"{view.id} is acknowledged as sold and is {stored} in SQL")
         order = self._tables().orders.get(payment_ref)
         if order is None or (order.reservation_id, order.order_no) != (view.id, view.order_no):
@@ -113,14 +124,14 @@ class History:
         """A confirm was answered with "already confirmed by another payment"."""
         if isinstance(refusal, errors.AlreadyConfirmed):
             stored = self._row(reservation_id, "a sale")
-            if stored is not None and stored.state not in SOLD:
+            if stored is not None and not _sold(stored):
                 self._violated(f"{reservation_id} is said to be sold and is {stored.state}")
 
     def ended(self, answer: Answer) -> None:
         """A cancel was answered."""
         self.acknowledged += 1
         stored = self._row(answer.view.id, "a cancellation")
-        if stored is not None and stored.state not in CANCELLED:
+        if stored is not None and not _given_back(stored):
             self._violated(f"{answer.view.id} is cancelled to its buyer and {stored.state} in SQL")
         self.cancelled.add(answer.view.id)
 
@@ -193,7 +204,7 @@ class History:
                 self._violated(f"the refund of {payment_ref} is not in SQL: {refund}")
         for reservation_id in sorted(self.cancelled):
             record = self._row(reservation_id, "a cancellation")
-            if record is not None and record.state not in CANCELLED:
+            if record is not None and not _given_back(record):
                 self._violated(f"{reservation_id} was cancelled and is {record.state}")
         for digest in sorted(self.commands):
             if self.times_in_journal(digest) != 1:

@@ -8,11 +8,13 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from flashstock.api.background import ApiBackground
 from flashstock.api.bodies import receipt_stamp, refusal_of
-from flashstock.errors import FlashstockError
+from flashstock.errors import FlashstockError, GroupOver
 from flashstock.hotpath.applied import AppliedTracker
+from flashstock.hotpath.asking import AskingForFuture
 from flashstock.hotpath.lanes import Lanes
 from flashstock.hotpath.log import ShardLog
 from flashstock.hotpath.scripts import Verdict
+from flashstock.hotpath.seat_lanes import SeatLane
 from flashstock.hotpath.store import HotStore
 from flashstock.model.ids import digest_of
 from flashstock.model.receipts import ReceiptSigner
@@ -189,6 +191,16 @@ class ApiProcess(Wiring):
             sold_out_stale_ms=50,
             clock=world.loop.time,
         )
+        self.seats = parts.lanes(
+            self.store,
+            applied,
+            batch_max=8,
+            pending_max=64,
+            backlog_events_max=1_000,
+            sold_out_stale_ms=50,
+            clock=world.loop.time,
+            kind=SeatLane,
+        )
         self.pools = PoolService(self.store, applied)
         self.reservations = parts.reservations(
             self.store, applied, self.queries, ORDER_SECRET, SIGNER
@@ -230,6 +242,33 @@ class ApiProcess(Wiring):
             replayed,
             batch.fast,
         )
+
+    async def take_seat(
+        self, key: str, pool: str, buyer: str, quantity: int, wants: str, attests: str
+    ) -> Granted:
+        """The same for a seat of a group. A fast pool's is answered before it is in SQL."""
+        digest = digest_of("reservation", CALLER, key)
+        asking = AskingForSeat(digest, buyer, quantity, attests, wants)
+        self.seats.ask(pool, asking)
+        verdict, batch, packed = await asking.future
+        if packed is None:
+            if verdict > Verdict.NOT_ELIGIBLE:
+                raise GroupOver(Verdict(verdict).name)
+            raise refusal_of(verdict, pool, batch, attests)
+        record = unpack_record(packed.decode())
+        receipt = signed(f"{pool}~{digest}", record)
+        replayed = verdict == Verdict.REPLAYED
+        return Granted(f"{pool}~{digest}", record, receipt, replayed, batch.fast)
+
+
+class AskingForSeat(AskingForFuture):
+    """``AskingForFuture`` that says for which group."""
+
+    __slots__ = ("wants",)
+
+    def __init__(self, digest: str, buyer: str, quantity: int, attests: str, wants: str) -> None:
+        super().__init__(digest, buyer, quantity, attests)
+        self.wants = wants
 
 
 def signed(reservation_id: str, record: ReservationRecord) -> str:

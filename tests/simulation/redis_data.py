@@ -196,6 +196,23 @@ class DataSet:
         found = [member for score, member in self._ordered(key) if score <= float(high)]
         return found[int(limit[1]) : int(limit[1]) + int(limit[2])]
 
+    def _zrangebylex(self, key: bytes, low: bytes, high: bytes, *limit: bytes) -> list[bytes]:
+        """From ``[low`` up to, and without, ``(high``; all scores are the same."""
+        found = sorted(m for m in self.values.get(key, {}) if low[1:] <= m < high[1:])
+        first, count = (int(limit[1]), int(limit[2])) if limit else (0, len(found))
+        return found[first : first + count]
+
+    def _zscore(self, key: bytes, member: bytes) -> bytes | None:
+        score = self.values.get(key, {}).get(member)
+        return None if score is None else b"%.17g" % score
+
+    def _zrank(self, key: bytes, member: bytes) -> int:
+        return [one for _, one in self._ordered(key)].index(member)
+
+    def _zcount(self, key: bytes, _low: bytes, high: bytes) -> int:
+        """Up to, and without, ``(high``."""
+        return sum(score < float(high[1:]) for score, _ in self._ordered(key))
+
     def _next_id(self, key: bytes) -> bytes:
         last = self._last_position(key)
         return b"%d-%d" % max((self._clock_ms(), 0), (last[0], last[1] + 1))

@@ -23,10 +23,15 @@ from flashstock.model.records import ReservationRecord
 from flashstock.model.states import ReservationState
 from tests.simulation.loop import Process
 from tests.simulation.sql import Database
+from tests.simulation.sql_groups import SimulatedGroupQueries, retained
 from tests.simulation.sql_tables import Tables
 
 HELD: Final = ReservationState.HELD
-TAKES_UNITS: Final = (ReservationState.HELD, ReservationState.CONFIRMED)
+COUNT_FOR_LIMIT: Final = (
+    ReservationState.HELD,
+    ReservationState.CONFIRMED,
+    ReservationState.PAID,
+)
 T = TypeVar("T")
 
 
@@ -42,7 +47,7 @@ class _Reads:
         return await self._database.run(self._process, name, lambda: work(self._database.tables))
 
 
-class SimulatedQueries(_Reads):
+class SimulatedQueries(_Reads, SimulatedGroupQueries):
     """``ledger.queries.Queries`` for one process."""
 
     async def cursors(self) -> list[CursorStatus]:
@@ -93,7 +98,7 @@ class SimulatedQueries(_Reads):
                 and (row.updated_at_ms, row.id) > position
             ]
             rows += sorted(ended, key=lambda row: (row.updated_at_ms, row.id))
-            return [_retained(row) for row in rows[:limit]]
+            return [retained(row) for row in rows[:limit]]
 
         return await self._read("retained", work)
 
@@ -238,17 +243,12 @@ def _open(tables: Tables, shard: int, after_id: str) -> list[StoredReservation]:
     return sorted(rows, key=lambda row: (row.seq, row.id))
 
 
-def _retained(row: StoredReservation) -> RetainedReservation:
-    columns = {name: getattr(row, name) for name in RetainedReservation._fields}
-    return RetainedReservation(**{**columns, "state": row.state.value})
-
-
 def units_by_buyer(tables: Tables, pool: str) -> dict[str, int]:
     """Units held and confirmed, less what came back, where the pool's limit is counted."""
     units: dict[str, int] = defaultdict(int)
     scope = limit_scope(pool)
     for row in tables.reservations.values():
-        if limit_scope(row.pool) == scope and row.state in TAKES_UNITS:
+        if limit_scope(row.pool) == scope and row.state in COUNT_FOR_LIMIT:
             units[row.buyer] += row.quantity - row.returned
     return units
 

@@ -13,6 +13,7 @@ from typing import Any
 from flashstock.ledger.batch import JournalRow, Step, single_events
 from flashstock.ledger.cursor import Cursor
 from flashstock.ledger.failures import CursorMoved, Violation, is_violation
+from flashstock.ledger.group_queries import StoredGroup
 from flashstock.ledger.stored import (
     CursorStatus,
     QuarantinedEvent,
@@ -32,6 +33,7 @@ from flashstock.model.fold import Changes, PoolChange, fold
 from flashstock.model.orders import order_number
 from flashstock.model.rules import NO_DEADLINE_MS, PoolCounters
 from flashstock.model.states import PoolState, ReservationState
+from tests.simulation.sql_groups import change_groups
 
 ORDER_SECRET = b"simulated"
 
@@ -51,6 +53,9 @@ class Tables:
     """By payment reference."""
     quarantine: list[QuarantinedEvent] = field(default_factory=list)
     settings: dict[str, str] = field(default_factory=dict)
+    groups: dict[str, StoredGroup] = field(default_factory=dict)
+    finished: dict[str, int] = field(default_factory=dict)
+    """Reservation → when nothing of its order was left to be sent."""
 
     def copy(self) -> Tables:
         """What a transaction works on."""
@@ -64,6 +69,8 @@ class Tables:
             dict(self.refunds),
             list(self.quarantine),
             dict(self.settings),
+            dict(self.groups),
+            dict(self.finished),
         )
 
     def advance(self, before: Cursor, after: Cursor, steps: Sequence[Step], now_ms: int) -> None:
@@ -98,6 +105,7 @@ class Tables:
             self._insert_order(order)
         for refund in refund_rows(shard, changes):
             self.insert_refund(StoredRefund(len(self.refunds) + 1, *refund, settled_at_ms=None))
+        change_groups(self, shard, changes)
 
     def _insert_reservations(self, shard: int, changes: Changes, numbers: dict[str, str]) -> None:
         for row in changes.inserted.values():

@@ -7,15 +7,21 @@ from typing import Any
 
 import pytest
 
-from tests.simulation import controls_rebuild, controls_replaced, controls_rules
+from tests.simulation import (
+    controls_groups,
+    controls_rebuild,
+    controls_replaced,
+    controls_rules,
+)
 from tests.simulation.controls import CONTROLS
 from tests.simulation.world import simulate
 
 SEEDS_MAX = 250
 assert controls_rebuild.CONTROLS is controls_replaced.CONTROLS is CONTROLS, "all are registered"
-assert controls_rules.CONTROLS is CONTROLS, "all are registered"
+assert controls_rules.CONTROLS is controls_groups.CONTROLS is CONTROLS, "all are registered"
 WORLDS: dict[str, dict[str, Any]] = {
     "caller_tells_no_floor": {"faults": ("became_a_copy",)},
+    "decisions_cut_in_two": {"faults": ("sql_slow", "redis_lost_everything")},
     "gate_opens_without_marker": {"faults": ("replica_promoted",)},
     "log_trimmed_unread": {"faults": ("sql_slow", "sql_away")},
     "one_lost_shard_hides_the_others": {"faults": ("demoted_and_back",), "shard_count": 2},

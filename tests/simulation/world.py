@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import blake2b
@@ -13,10 +13,11 @@ from random import Random
 from typing import Any, Final
 
 from flashstock.hotpath import lanes
-from flashstock.model.rules import NO_DEADLINE_MS
+from flashstock.model.rules import NO_DEADLINE_MS, PoolRules
 from flashstock.reconcile.comparison import Comparison, Findings
-from tests.simulation import checks, weather
+from tests.simulation import checks, group_checks, weather
 from tests.simulation.faults import Faults
+from tests.simulation.group_workload import Member, draw_group_pools
 from tests.simulation.history import History
 from tests.simulation.loop import Process, Stuck, simulated_loop
 from tests.simulation.processes import ApiProcess, Parts, Wiring, WriterProcess
@@ -169,12 +170,14 @@ class World:
         self.writers = [self._new_writer()]
         self.faults.plan()
         pools = draw_pools(self.random)
-        operator = Operator(self, pools)
+        groups = draw_group_pools(self.result.seed)
+        operator = Operator(self, {**pools, **groups})
         await operator.open_pools()
         crowd = [
             Customer(self, f"b{number}", {name: rules for name, (rules, _) in pools.items()})
             for number in range(self.random.choice((3, 5, 8)))
         ]
+        crowd += self._members(groups)
         await asyncio.gather(operator.live(), *(customer.live() for customer in crowd))
         self.faults.heal()
         await operator.work_once("rest")
@@ -185,14 +188,24 @@ class World:
             self._end_all_holds()
             await asyncio.sleep(2.0)
             await self._rest()
-            if not self._held():
+            if not self._held() and not self._unsettled():
                 break
         await self._check_at_rest()
+        group_checks.check_settled(self.database.tables, self.violated)
         if held := self._held():
             self.violated(f"units of {held} are held although every deadline is over")
 
     def _held(self) -> list[str]:
         return [pool.id for pool in self.database.tables.pools.values() if pool.counters.held]
+
+    def _members(self, pools: Mapping[str, tuple[PoolRules, int]]) -> list[Member]:
+        """Those who buy in groups. What anyone hears of a group, everybody hears."""
+        heard: dict[str, list[str]] = {pool: [] for pool in pools}
+        rules = {pool: rules for pool, (rules, _) in pools.items()}
+        return [Member(self, f"m{number}", rules, heard) for number in range(6 * bool(pools))]
+
+    def _unsettled(self) -> bool:
+        return any(group.unsettled for group in self.database.tables.groups.values())
 
     def _endless(self) -> list[str]:
         """Holds that only somebody ends."""
@@ -203,7 +216,8 @@ class World:
         """Move the clock past every deadline."""
         rows = self.database.tables.reservations.values()
         deadlines = (row.deadline_ms for row in rows if row.deadline_ms != NO_DEADLINE_MS)
-        latest = max(deadlines, default=0)
+        ends = (group.deadline_ms for group in self.database.tables.groups.values())
+        latest = max((*deadlines, *ends), default=0)
         self.server_clock_offset_ms += max(0, latest + 1 - self._server_clock_ms())
 
     async def _rest(self) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from flashstock.ledger.failures import Violation
 from flashstock.ledger.tables import groups
 from flashstock.model.changes import Changes, GroupChange, GroupRow
-from flashstock.model.group_fold import SeatsMoved, moves_a_seat
+from flashstock.model.group_fold import SeatsMoved
 from flashstock.model.group_rules import parse_group_rules
 
 
@@ -39,11 +39,7 @@ def has_groups(changes: Changes) -> bool:
 
 def possible_seats(changes: Changes) -> list[str]:
     """The reservations whose change would matter to a group, were they seats."""
-    return [
-        change.id
-        for change in changes.changed.values()
-        if moves_a_seat(change.expected, change.state)
-    ]
+    return [change.id for change in changes.changed.values() if change.seat_at_ms]
 
 
 def new_groups(

@@ -35,6 +35,8 @@ class ReservationRow:
     payment_ref: str | None = None
     order_index: int = 0
     returned: int = 0
+    seat_at_ms: int = field(default=0, compare=False)
+    """When it last became, or ceased to be, pending or paid: what matters to a group."""
 
 
 @dataclass(slots=True)
@@ -56,6 +58,8 @@ class ReservationChange:
     """Where the run ends a hold: what becomes the deadline of one that had none."""
     returned_before: int | None = None
     """How many units must have come back already, where the run returns some."""
+    seat_at_ms: int = field(default=0, compare=False)
+    """As of a row to insert; 0 where the run changes nothing that matters to a group."""
 
 
 @dataclass(slots=True)

@@ -21,7 +21,7 @@ from flashstock.model.changes import (
     ReservationRow,
     Sale,
 )
-from flashstock.model.group_fold import fold_group, fold_new_seat
+from flashstock.model.group_fold import fold_group, fold_new_seat, moves_a_seat
 from flashstock.model.rules import NO_DEADLINE_MS
 from flashstock.model.states import ReservationState
 
@@ -225,12 +225,16 @@ def _move(
         change = ReservationChange(reservation_id, before, after, at_ms)
         changes.changed[reservation_id] = change
         _end(change, before, after, at_ms)
+        if moves_a_seat(before, after):
+            change.seat_at_ms = at_ms
         return change
     if row.state is not before:
         raise FoldViolation(seq, f"{reservation_id} is {row.state}, not {before}")
     _end(row, before, after, at_ms)
     row.state = after
     row.updated_at_ms = at_ms
+    if moves_a_seat(before, after):
+        row.seat_at_ms = at_ms
     return row
 
 

@@ -53,13 +53,13 @@ def seats_moved(changes: Changes, carts: Mapping[str, str]) -> dict[str, SeatsMo
         row = changes.inserted[reservation_id]
         seats = moved.setdefault(group_id(row.pool, row.cart), SeatsMoved())
         seats.count(row.state, 1)
-        seats.at_ms = max(seats.at_ms, row.updated_at_ms)
+        seats.at_ms = max(seats.at_ms, row.seat_at_ms)
     for reservation_id, cart in carts.items():
         change = changes.changed[reservation_id]
         seats = moved.setdefault(group_id(reservation_id.partition("~")[0], cart), SeatsMoved())
         seats.count(change.expected, -1)
         seats.count(change.state, 1)
-        seats.at_ms = max(seats.at_ms, change.updated_at_ms)
+        seats.at_ms = max(seats.at_ms, change.seat_at_ms)
     return moved
 
 
@@ -72,6 +72,7 @@ def fold_new_seat(changes: Changes, seq: int, row: ReservationRow) -> None:
     """A granted reservation, if it is a seat, is one of a group that is open."""
     if group_of_cart(row.cart):
         _open_group(changes, seq, group_id(row.pool, row.cart))
+        row.seat_at_ms = row.created_at_ms
         changes.seats.append(row.id)
 
 
