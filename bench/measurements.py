@@ -28,12 +28,15 @@ from bench.systems import (
     asgi,
     service,
 )
+from bench.targets import GROUPS_PATH
 
 REFUSED_SHARE_MAX: Final = 0.01
 """More refusals than this where every request should win, and it is another measurement."""
 POOLED_CLIENTS: Final = 8
 """What a connection pooler would put in front of PostgreSQL."""
 HALF: Final = 0.5
+GROUP_SIZE: Final = 10
+"""So that nine of ten requests join a group that another one opened."""
 
 
 class MeasurementFailed(RuntimeError):
@@ -175,15 +178,21 @@ def naive(this: Round) -> Measured:
     return _measured(result.rate_of(result.succeeded), result, cores)
 
 
-def _reserve(this: Round, durability: str, items_per_call: int = 1) -> Measured:
+def _reserve(
+    this: Round, durability: str, items_per_call: int = 1, group_size: int = 0
+) -> Measured:
     """Requests that all win; what was acknowledged must be what is held."""
-    name = f"{durability}-{items_per_call}"
+    name = f"{durability}-{items_per_call}" + ("-groups" if group_size else "")
     with this.service(name) as (running_service, pids):
-        running_service.create_pool(durability)
+        running_service.create_pool(durability, group_size=group_size)
         # A full lane refuses item by item inside a 200: keep what may wait below its bound.
         connections = max(1, this.options.connections // (8 if items_per_call > 1 else 1))
         planned = this.load_of(
-            running_service, name, items_per_call=items_per_call, connections=connections
+            running_service,
+            name,
+            items_per_call=items_per_call,
+            connections=connections,
+            path=GROUPS_PATH if group_size else "",
         )
         load.warm_up(planned, this.options.warm_up_seconds)
         running_service.wait_until_applied()
@@ -208,6 +217,11 @@ def ledger(this: Round) -> Measured:
 
 def batch(this: Round) -> Measured:
     return _reserve(this, "fast", this.options.batch_items)
+
+
+def seats(this: Round) -> Measured:
+    """Each request gets a seat in the group that is nearest to full, or opens one."""
+    return _reserve(this, "fast", group_size=GROUP_SIZE)
 
 
 def sold_out(this: Round) -> Measured:
@@ -333,6 +347,7 @@ MEASUREMENTS: Final[dict[str, Measurement]] = {
         Measurement(
             "noop_fastapi_rps", "no-op on FastAPI", "requests/s", noop_fastapi, beside="naive_rps"
         ),
+        Measurement("seats_rps", "seats in groups of 10, fast", "seats/s", seats),
         Measurement("batch_rps", "batch endpoint, 64 a call", "reservations/s", batch),
         Measurement("postgres_tps", "PostgreSQL alone, same clients", "reservations/s", postgres),
         Measurement(

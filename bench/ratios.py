@@ -72,6 +72,7 @@ RATIOS: Final[dict[str, Ratio]] = {
             3,
             at_most=True,
         ),
+        Ratio("H", "seats in groups (fast) ÷ reserve (fast)", "seats_rps", "fast_rps", 0.60),
     )
 }
 

@@ -94,9 +94,13 @@ class Service:
         return {**pids, "postgres": postgres.pid}
 
     def create_pool(
-        self, durability: str, units: int = POOL_UNITS, hold_seconds: int = HOLD_SECONDS
+        self,
+        durability: str,
+        units: int = POOL_UNITS,
+        hold_seconds: int = HOLD_SECONDS,
+        group_size: int = 0,
     ) -> None:
-        """Open the pool."""
+        """Open the pool; with a group size, one that sells to such groups only."""
         body = {
             "id": self.pool,
             "sku": "bench-sku",
@@ -104,6 +108,7 @@ class Service:
             "per_buyer_limit": PER_BUYER_LIMIT,
             "hold_seconds": hold_seconds,
             "durability": durability,
+            **({"group_buy": {"size": group_size}} if group_size else {}),
         }
         self.client.post("/v1/pools", json=body).raise_for_status()
 

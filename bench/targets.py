@@ -42,7 +42,7 @@ class Target:
             number += self.items_per_call
             bodies = [f'"pool":"{next_pool()}","buyer":"b-{key}","quantity":1}}' for key in keys]
             if single:
-                body = "{" + bodies[0]
+                body = "{" + ('"match":true,' if path == GROUPS_PATH else "") + bodies[0]
             else:
                 pairs = zip(keys, bodies, strict=True)
                 items = ",".join(f'{{"idempotency_key":"{key}",{rest}' for key, rest in pairs)
@@ -57,6 +57,10 @@ class Target:
         source = random.Random(self.tag)
         names = [pool_name(self.pool, number) for number in range(self.pools)]
         return lambda: source.choice(names)
+
+
+GROUPS_PATH = "/v1/groups"
+"""To which the body says besides: into any open group."""
 
 
 def pool_name(pool: str, number: int) -> str:

@@ -2,7 +2,8 @@
 --[[ sweep_groups: what time alone decides in a pool of groups; `expire` in any other.
 KEYS  1 shard_meta   2 shard_log   3 pool   4 reservations   5 deadlines   6 buyers   7 retired
       8 due   9 groups   10 group_members   11 group_seats   12 open_groups   13 group_deadlines
-ARGV  1 pool_id   2 batch_max (batches of at most 128 seats, for each kind of work)
+ARGV  1 pool_id   2 batch_max (batches of seats that expired, or are forgotten; 16 times as many seats
+      of groups that ended)
 RETURNS {status, now_ms, seq, units_gained (by what is available), next_due_ms (0: nothing is
       waiting)}
       0 OK   -1 FENCED   -2 UNKNOWN_POOL
@@ -19,6 +20,7 @@ WHY   a large group ends in one step, and its seats are given back in bounded on
 --#include group_ends
 --#include group_memory
 
+local SEATS_EACH = 16 -- of groups that have ended, for each batch; a group counts as one besides
 local pool_id, batch_max = ARGV[1], tonumber(ARGV[2])
 local pool = read_pool()
 if not pool.state then
@@ -32,7 +34,7 @@ pool.available = pool.available + released
 release_seats(pool_id, pool, batch_max, math.huge)
 close_groups(pool_id, pool)
 
-local seats_left = batch_max * SEATS_MAX
+local seats_left = batch_max * SEATS_EACH
 local ended = call('ZRANGEBYSCORE', keys.ends, '-inf', now, 'LIMIT', 0, seats_left)
 for _, digest in ipairs(ended) do
   local group = group_of(digest)

@@ -146,9 +146,12 @@ local function verdict_of(index, digest, buyer)
     totals[buyer] = total
   end
   if group.is_new then
-    group.is_new, groups[digest] = false, group
+    group.is_new, group.is_opened, groups[digest] = false, true, group
     pool.groups_open = pool.groups_open + 1
     opened[#opened + 1], candidates[#candidates + 1] = group, group
+    moved = true
+  elseif wants[index] ~= 'match' then
+    moved = true
   end
   tell(group)
   granted[digest] = grant(pool_id, group, digest, buyer, quantities[index],

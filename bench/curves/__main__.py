@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import environment
-from bench.curves import engine_curves, outage_curves, service_curves, start_curves
+from bench.curves import engine_curves, group_curves, outage_curves, service_curves, start_curves
 from bench.curves.curve import QUICK, Curve, Panel, Row, Setting, Sizes, up_to
 from bench.curves.drawing import draw
 from bench.options import RESULTS, SMOKE, Options
@@ -48,6 +48,19 @@ CURVES: Final[dict[str, Curve]] = {
                 Panel(
                     "Sweep: µs per expired hold", "live_holds", ("sweep_us",), each="items_a_call"
                 ),
+            ),
+        ),
+        Curve(
+            "engine-groups",
+            "Scripts: more open groups in a pool",
+            group_curves.groups,
+            (
+                Panel(
+                    "Groups: µs of Valkey per seat",
+                    "open_groups",
+                    ("join_us", "match_us", "open_us", "pay_us"),
+                ),
+                Panel("Groups: µs of Valkey per page of 20", "open_groups", ("list_us",)),
             ),
         ),
         Curve(

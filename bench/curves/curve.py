@@ -19,6 +19,8 @@ class Sizes:
 
     pools: tuple[int, ...] = (1, 10, 100, 1_000, 10_000)
     holds: tuple[int, ...] = (1_000, 10_000, 100_000, 1_000_000)
+    groups: tuple[int, ...] = (10, 100, 1_000, 10_000, 100_000)
+    """Open ones in one pool."""
     shards: tuple[int, ...] = (1, 2, 4, 8, 16)
     workers: tuple[int, ...] = (1, 2, 4)
     engine_reservations: int = 65_536
@@ -46,6 +48,7 @@ def up_to(sizes: Sizes, most: int | None) -> Sizes:
         sizes,
         pools=kept(sizes.pools),
         holds=kept(sizes.holds),
+        groups=kept(sizes.groups),
         outage_holds=min(sizes.outage_holds, most),
     )
 
@@ -53,6 +56,7 @@ def up_to(sizes: Sizes, most: int | None) -> Sizes:
 QUICK: Sizes = Sizes(
     pools=(1, 10),
     holds=(500, 1_000),
+    groups=(10, 100),
     shards=(1, 2),
     workers=(1, 2),
     engine_reservations=1_280,

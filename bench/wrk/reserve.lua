@@ -14,6 +14,8 @@ function init(arguments)
   if path == "" then
     path = items_per_call == 1 and "/v1/reservations" or "/v1/reservations/batch"
   end
+  -- Into any open group.
+  match = path == "/v1/groups" and ',"match":true' or ""
   prefix = tag .. "-" .. thread_number .. "-"
   counter = 0
   headers = {
@@ -26,7 +28,7 @@ local function one()
   counter = counter + 1
   local key = prefix .. counter
   headers["Idempotency-Key"] = key
-  local body = '{"pool":"' .. pool .. '","buyer":"b-' .. key .. '","quantity":1}'
+  local body = '{"pool":"' .. pool .. '","buyer":"b-' .. key .. '","quantity":1' .. match .. '}'
   return wrk.format("POST", path, headers, body)
 end
 

@@ -1,7 +1,9 @@
 -- Which group an item of a batch gets a seat in. `counts` is what buyers have, as the batch goes on:
 -- `group\tbuyer` seats in one group, `\tbuyer` groups.
-local PAGE, PAGES_MAX = 16, 4 -- of the list of open groups, to match somebody into one of them
-local counts, candidates, pages_read, listed_all = {}, {}, 0, false
+local PAGE, PAGES_MAX = 16, 16 -- of the list of open groups, to match somebody into one of them
+local counts = {}
+-- Open groups as far as they were read, in the order of the list as long as none has `moved`.
+local candidates, moved, pages_read, listed_all = {}, false, 0, false
 
 local function read_batch(wants, buyers)
   local digests, fields = {}, {}
@@ -80,28 +82,32 @@ local function read_page()
   end
 end
 
+local function nearer(one, other)
+  local score, other_score = open_score(one), open_score(other)
+  return score < other_score or (score == other_score and one.digest < other.digest)
+end
+
 -- Of the first open groups with a free seat, the nearest to full that the buyer may enter.
 local function group_to_match(buyer, attests)
-  local still, best, best_score = {}, nil, math.huge
   local index = 1
   while true do
-    if index > #candidates and #still < PAGE and not listed_all then
-      read_page()
+    if moved then
+      table.sort(candidates, nearer)
+      moved, index = false, 1
     end
     local group = candidates[index]
-    if not group then
-      break
+    if group and not (joinable(group) and seats_missing(group) > 0) then
+      table.remove(candidates, index)
+    elseif (group and group.is_opened or not group and index <= PAGE) and not listed_all then
+      read_page() -- what is listed comes before what the batch opens
+      moved = true
+    elseif not group then
+      return nil
+    elseif kept_out(group, buyer, attests) then
+      index = index + 1
+    else
+      moved = moved or index > 1
+      return group
     end
-    if joinable(group) and seats_missing(group) > 0 then
-      still[#still + 1] = group
-      local score = open_score(group)
-      local nearer = score < best_score or (score == best_score and group.digest < best.digest)
-      if nearer and not kept_out(group, buyer, attests) then
-        best, best_score = group, score
-      end
-    end
-    index = index + 1
   end
-  candidates = still
-  return best
 end

@@ -1,4 +1,6 @@
 -- Seats whose own deadline has passed, and what becomes of open groups whose seats end.
+local RELEASED_AT_ONCE = 512 -- seats, and then whole batches of them
+
 local function log_expired(pool_id, ended)
   write_ended(ended)
   if #ended.e > 0 then
@@ -11,9 +13,9 @@ end
 
 -- Ends pending seats whose deadline has passed, as `release_expired` does holds.
 local function release_seats(pool_id, pool, batch_max, units_wanted)
-  local enough = pool.available + units_wanted
+  local enough, seats = pool.available + units_wanted, 0
   for _ = 1, batch_max do
-    local batch = pool.available < enough
+    local batch = pool.available < enough and seats < RELEASED_AT_ONCE
       and call('ZRANGEBYSCORE', keys.deadlines, '-inf', now, 'LIMIT', 0, 1)[1]
     if not batch then
       break
@@ -27,6 +29,7 @@ local function release_seats(pool_id, pool, batch_max, units_wanted)
       end
     end
     log_expired(pool_id, ended)
+    seats = seats + #digests
     call('ZREM', keys.deadlines, batch)
     call('ZADD', keys.retired, now + RETENTION_MS, batch)
   end

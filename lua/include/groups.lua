@@ -116,22 +116,40 @@ end
 
 -- Writes every group that changed, where it stands in the lists, and the pool's counters. A group
 -- without a seat left to settle is remembered as long as a request is.
-local function save_groups(pool)
-  local fields = {}
-  for _, group in ipairs(touched) do
-    fields[#fields + 1] = group.digest
-    fields[#fields + 1] = pack_group(group)
+local SAVED_AT_ONCE = 500 -- `unpack` has a limit
+
+local function save_some(first, last)
+  local packed, listed, unlisted, ends = {}, {}, {}, {}
+  for index = first, last do
+    local group = touched[index]
+    packed[#packed + 1] = group.digest
+    packed[#packed + 1] = pack_group(group)
     if group.state == 'o' and seats_missing(group) > 0 then
-      call('ZADD', keys.open, open_score(group), group.digest)
+      listed[#listed + 1] = open_score(group)
+      listed[#listed + 1] = group.digest
     else
-      call('ZREM', keys.open, group.digest)
+      unlisted[#unlisted + 1] = group.digest
     end
     if group.state ~= 'o' and group.pending == 0 and (group.state == 'f' or group.paid == 0) then
-      call('ZADD', keys.ends, now + RETENTION_MS, group.digest)
+      ends[#ends + 1] = now + RETENTION_MS
+      ends[#ends + 1] = group.digest
     end
   end
-  if #fields > 0 then
-    call('HSET', keys.groups, unpack(fields))
+  call('HSET', keys.groups, unpack(packed))
+  if #listed > 0 then
+    call('ZADD', keys.open, unpack(listed))
+  end
+  if #unlisted > 0 then
+    call('ZREM', keys.open, unpack(unlisted))
+  end
+  if #ends > 0 then
+    call('ZADD', keys.ends, unpack(ends))
+  end
+end
+
+local function save_groups(pool)
+  for first = 1, #touched, SAVED_AT_ONCE do
+    save_some(first, math.min(first + SAVED_AT_ONCE - 1, #touched))
   end
   call('HSET', keys.pool, 'available', pool.available, 'held', pool.held, 'sold', pool.sold,
     'locked', pool.locked, 'groups_open', pool.groups_open)
