@@ -11,7 +11,9 @@ from sqlalchemy import insert, select, update
 from flashstock.ledger.engine import reading, writing
 from flashstock.ledger.queries import Queries
 from flashstock.ledger.stored import OpenMatters
-from flashstock.ledger.tables import pools, quarantine, refunds
+from flashstock.ledger.tables import orders, pools, quarantine, refunds, reservations
+from flashstock.model.group_records import cart_of_group
+from flashstock.model.group_rules import GroupRules, GroupType
 from flashstock.notices import warnings as module
 from flashstock.notices.tables import webhook_events
 from flashstock.notices.warnings import (
@@ -252,3 +254,68 @@ async def test_pages_of_warnings(engine, watcher, write):
     assert [row.subject for row in first + rest] == ["a", "b", "c"]
     assert await shown.page(0, 9, kind=WarningKind.LOT_EXPIRING, cleared=None) == []
     assert await shown.page(0, 9, kind=None, cleared=True) == []
+
+
+NEWCOMERS = GroupRules(size=2, life_ms=1_000, type=GroupType.NEWCOMERS).text
+
+
+async def bought(write, number, buyer, pool, cart="", state="confirmed"):
+    """A paid order of a buyer, as the writer leaves it; a later number is a later one."""
+    reservation = f"{pool}~{number:016d}"
+    at_ms = NOW_MS + number
+    row = {
+        "id": reservation,
+        "shard": 0,
+        "pool": pool,
+        "buyer": buyer,
+        "quantity": 1,
+        "cart": cart,
+        "state": state,
+        "deadline_ms": at_ms,
+        "created_at_ms": at_ms,
+        "updated_at_ms": at_ms,
+        "generation": 1,
+        "seq": number,
+        "payment_ref": f"pay-{number}",
+        "order_index": number,
+        "order_no": f"order-{number}",
+        "returned": 0,
+    }
+    order = {
+        "order_no": f"order-{number}",
+        "reservation_id": reservation,
+        "pool": pool,
+        "buyer": buyer,
+        "quantity": 1,
+        "payment_ref": f"pay-{number}",
+        "confirmed_at_ms": at_ms,
+    }
+    await write(insert(reservations), row)
+    await write(insert(orders), order)
+    return cart_of_group(f"{number:016d}")
+
+
+async def test_members_who_had_bought_before_are_no_newcomers(
+    watcher, write, raised, engine, clock
+):
+    await write(insert(pools), pool("plain", 1_000))
+    await write(insert(pools), pool("new", 1_000, group_buy=NEWCOMERS))
+    await bought(write, 1, "old", "plain")
+    await bought(write, 2, "given-back", "plain", state="refunded")
+    clock.now_ms = NOW_MS + 100
+    group = await bought(write, 10, "old", "new", cart_of_group(f"{10:016d}"))
+    await bought(write, 11, "old", "new", group)
+    await bought(write, 12, "new", "new", group)
+    await bought(write, 13, "given-back", "new", group)
+    await bought(write, 14, "new", "plain")
+    await bought(write, 15, "twice", "new", group)
+    await bought(write, 16, "twice", "new", group)
+    await watcher.round()
+    assert await raised(WarningKind.NOT_A_NEWCOMER) == ["order-11"]
+    (found,) = await Warnings(engine).page(0, 9, kind=WarningKind.NOT_A_NEWCOMER, cleared=None)
+    assert found.detail["earlier_order_no"] == "order-1"
+    assert (found.detail["buyer"], found.detail["group"]) == ("old", f"new~{10:016d}")
+    sent = update(orders).where(orders.c.order_no == "order-11")
+    await write(sent.values(finished_at_ms=NOW_MS))
+    await watcher.round()
+    assert await raised(WarningKind.NOT_A_NEWCOMER) == []

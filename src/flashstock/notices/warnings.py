@@ -8,11 +8,14 @@ from enum import StrEnum
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import func, select
+from sqlalchemy import func, literal, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from flashstock.ledger.engine import reading
-from flashstock.ledger.tables import pools, quarantine, refunds
+from flashstock.ledger.tables import orders, pools, quarantine, refunds, reservations
+from flashstock.model.group_records import SEAT_MARK, group_of_cart
+from flashstock.model.group_rules import GroupType
+from flashstock.model.states import ReservationState
 from flashstock.notices.tables import warnings
 from flashstock.reconcile.explain import time_text
 from flashstock.stockbook.tables import lots, skus, stock_balances
@@ -22,6 +25,7 @@ AT_ONCE_MAX: Final = 10_000
 EXPIRES_WITHIN_MS: Final = 14 * 24 * 3_600_000
 EXPIRES_CLEARED_MS: Final = EXPIRES_WITHIN_MS + 24 * 3_600_000
 REFUND_OVERDUE_MS: Final = 24 * 3_600_000
+NEWCOMERS_WITHIN_MS: Final = 30 * 24 * 3_600_000
 NEARLY_PERCENT: Final = 10
 NEARLY_CLEARED_PERCENT: Final = 15
 SAFETY_CLEARED_PERCENT: Final = 110
@@ -38,6 +42,8 @@ class WarningKind(StrEnum):
     """Of an open pool: at most a tenth of it is neither held nor sold."""
     REFUND_OVERDUE = "refund_overdue"
     """Of a refund: it has been due for a day."""
+    NOT_A_NEWCOMER = "not_a_newcomer"
+    """Of an order that is to be sent: it joined a newcomers' group, and its buyer is not new."""
     QUARANTINE_NOT_EMPTY = "quarantine_not_empty"
     """Of the ledger: events contradict it, and nobody has resolved them."""
 
@@ -217,6 +223,51 @@ async def quarantine_not_empty(connection: AsyncConnection, _now_ms: int) -> Fin
     return found
 
 
+async def not_newcomers(connection: AsyncConnection, now_ms: int) -> Findings:
+    """What the shop attested, checked against our own orders. A payment that was given back is no
+    purchase, nor is another seat in the same group; and whoever opens one need not be new.
+    """
+    selling = select(pools.c.id).where(pools.c.group_buy.contains(f":{GroupType.NEWCOMERS}:"))
+    seat, before, its_seat = reservations, orders.alias("before"), reservations.alias("its_seat")
+    earlier = (
+        select(func.min(before.c.order_no))
+        .join(its_seat, its_seat.c.id == before.c.reservation_id)
+        .where(
+            before.c.buyer == orders.c.buyer,
+            before.c.confirmed_at_ms < orders.c.confirmed_at_ms,
+            its_seat.c.state != ReservationState.REFUNDED.value,
+            its_seat.c.cart != seat.c.cart,
+        )
+        .correlate(orders, seat)
+        .scalar_subquery()
+    )
+    own_group = literal(SEAT_MARK).concat(func.substr(seat.c.id, func.length(seat.c.pool) + 2))
+    rows = await connection.execute(
+        select(orders, seat.c.cart, earlier.label("earlier"))
+        .join(seat, seat.c.id == orders.c.reservation_id)
+        .where(
+            orders.c.finished_at_ms.is_(None),
+            orders.c.confirmed_at_ms > now_ms - NEWCOMERS_WITHIN_MS,
+            orders.c.pool.in_(selling),
+            seat.c.cart != own_group,
+            earlier.is_not(None),
+        )
+        .order_by(orders.c.confirmed_at_ms, orders.c.order_no)
+        .limit(AT_ONCE_MAX + 1)
+    )
+    found = Findings()
+    for row in _bounded(found, rows):
+        detail = {
+            "order_no": row.order_no,
+            "buyer": row.buyer,
+            "pool": row.pool,
+            "group": f"{row.pool}~{group_of_cart(row.cart)}",
+            "earlier_order_no": row.earlier,
+        }
+        found.add(row.order_no, detail, wrong=True)
+    return found
+
+
 Looking = Callable[[AsyncConnection, int], Awaitable[Findings]]
 
 LOOKS: Final[dict[WarningKind, Looking]] = {
@@ -224,6 +275,7 @@ LOOKS: Final[dict[WarningKind, Looking]] = {
     WarningKind.LOT_EXPIRING: lots_expiring,
     WarningKind.NEARLY_SOLD_OUT: nearly_sold_out,
     WarningKind.REFUND_OVERDUE: refunds_overdue,
+    WarningKind.NOT_A_NEWCOMER: not_newcomers,
     WarningKind.QUARANTINE_NOT_EMPTY: quarantine_not_empty,
 }
 
