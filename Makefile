@@ -15,7 +15,7 @@ JOBS ?= 2
 
 BIN := .venv/bin
 READY := .venv/.ready
-CODE := $(wildcard src bench tests)
+CODE := $(wildcard src bench tests website)
 
 .PHONY: help
 help: ## List the targets
@@ -56,6 +56,10 @@ check: $(READY) ## Format, lint, types, and the rules of tests/tidy
 format: $(READY) ## Format the code and mend what ruff can mend
 	@$(BIN)/ruff check --fix $(CODE)
 	@$(BIN)/ruff format $(CODE)
+
+.PHONY: docs
+docs: $(READY) ## The documentation site, into build/site; no network needed
+	@$(BIN)/python -m website
 
 .PHONY: bench
 bench: $(READY) ## Measure against a no-op endpoint and against what a user would write

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import re
 from datetime import datetime, timedelta
 from itertools import count
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Page, Request, Route, expect
+from playwright.sync_api import Page, expect
 
 from flashstock.client import BlockingClient, PoolOrder
 from flashstock.storefront.opening import delay_ms
 from tests.acceptance.processes import Service
-from tests.browser.accessibility import findings, too_wide
-from tests.browser.conftest import PATIENCE_MS, PHONE, SMALL_PHONE, Visitors
+from tests.browser.accessibility import findings
+from tests.browser.buying import counts, press, start_sale, status
+from tests.browser.conftest import PHONE, Visitors
 from tests.browser.running_sale import RunningSale
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(600)]
@@ -24,59 +24,32 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(600)]
 SPREAD_MS: Final = 2_000
 """What a shop spreads its opening over unless it is told otherwise."""
 
-expect.set_options(timeout=PATIENCE_MS)
 
-
-def start_sale(page: Page, **numbers: int) -> str:
-    """A sale of one's own, by the form at the door; its page's path."""
-    page.goto("/demo")
-    usual = {"Units": 3, "Opens in": 0, "Time to pay": 600, "Units per buyer": 1}
-    for label, number in (
-        usual | {name.replace("_", " "): n for name, n in numbers.items()}
-    ).items():
-        page.get_by_label(re.compile(rf"^{label}( \(seconds\))?$")).fill(str(number))
-    page.get_by_role("button", name="Start it").click()
-    page.wait_for_url("**/demo/sales/*")
-    return page.url
-
-
-def status(page: Page, text: str) -> None:
-    """Wait until this is what a screen reader was told last."""
-    expect(page.get_by_role("status")).to_have_text(text)
-
-
-def press(page: Page, name: str) -> None:
-    page.get_by_role("button", name=name, exact=True).click()
-
-
-def counts(page: Page, **wanted: int) -> None:
-    for name, number in wanted.items():
-        expect(page.locator(f"#{name}")).to_have_text(str(number))
-
-
-def sent_to(page: Page, verb: str) -> list[Request]:
-    """The requests for it from here on, as they go out."""
-    sent: list[Request] = []
-    page.on("request", lambda one: sent.append(one) if one.url.endswith(f"/{verb}") else None)
-    return sent
+def test_before_the_opening(page: Page):
+    start_sale(page, Opens_in=600)
+    status(page, "Not open yet")
+    expect(page.get_by_text("Opens in")).to_be_visible()
+    assert findings(page) == []
+    press(page, "Buy when it opens")
+    status(page, "You are in line")
+    assert findings(page) == []
+    press(page, "In line: press to leave")
+    status(page, "Not open yet")
 
 
 def test_wait_for_ones_turn_buy_and_pay(visitors: Visitors):
     page = visitors.page()
-    sale = start_sale(page, Opens_in=6)
+    sale = start_sale(page, Opens_in=5)
     turn = become_one_of_the_last(page, sale)
     page.goto(sale)
-    status(page, "Not open yet")
-    expect(page.get_by_text("Opens in")).to_be_visible()
-    expect(page.locator("#fairness")).to_contain_text(
-        f"Yours goes out {turn.total_seconds():.1f} s after the opening"
-    )
-    opens_at = datetime.fromisoformat(told_of(page)["starts_at"])
-    assert findings(page) == []
+    with page.expect_response("**/state") as looked:
+        pass  # the page looks on by itself
+    state = looked.value.json()
+    assert state["opening"]["yours_ms"] / 1_000 == turn.total_seconds()
+    opens_at = datetime.fromisoformat(state["starts_at"])
     with page.expect_response("**/buy") as bought:
-        press(page, "Buy when it opens")
-        status(page, "You are in line")
-        assert findings(page) == []
+        # On a slow machine it may have opened by now; then one waits for one's turn, too.
+        page.get_by_role("button", name=re.compile("^Buy (one|when it opens)$")).click()
     asked_at = datetime.fromisoformat(bought.value.json()["now"])
     # A page knows the shop's clock as well as answers come and go; the margin is for that.
     assert asked_at >= opens_at + turn - timedelta(seconds=0.75)
@@ -102,19 +75,10 @@ def become_one_of_the_last(page: Page, sale: str) -> timedelta:
     names = (f"visitor-{number:020x}" for number in count())
     buyer = next(name for name in names if delay_ms(name, pool, SPREAD_MS) >= 0.8 * SPREAD_MS)
     host = urlsplit(sale).hostname or ""
-    page.context.clear_cookies()
     page.context.add_cookies(
         [{"name": "flashstock_buyer", "value": buyer, "domain": host, "path": "/demo"}]
     )
     return timedelta(milliseconds=delay_ms(buyer, pool, SPREAD_MS))
-
-
-def told_of(page: Page) -> dict[str, Any]:
-    """What the page learns of the sale next."""
-    with page.expect_response("**/state") as answer:
-        pass
-    found: dict[str, Any] = answer.value.json()
-    return found
 
 
 def test_buy_and_let_go(page: Page):
@@ -193,7 +157,8 @@ def test_the_time_to_pay_runs_out(visitors: Visitors):
     assert findings(page) == []
     rival.goto(sale)
     press(rival, "Buy one")
-    press(rival, "Pay")
+    # In time or, on a slow machine, late: the unit is there.
+    rival.get_by_role("button", name=re.compile("^Pay( late)?$")).click()
     status(rival, "Paid: it is yours")
     press(page, "Pay late")
     status(page, "Paid too late, and none is left")
@@ -223,102 +188,6 @@ def test_another_buyer_begins_anew(page: Page):
     counts(page, available=2, held=1)
 
 
-def test_a_busy_shop_is_asked_again_with_the_same_wish(visitors: Visitors):
-    visitors.expected = ("status of 503",)
-    page = visitors.page()
-    start_sale(page)
-    status(page, "On sale")
-    wishes = sent_to(page, "buy")
-    busy = 1
-
-    def answer(route: Route) -> None:
-        nonlocal busy
-        if not busy:
-            route.continue_()
-            return
-        busy -= 1
-        problem = {"code": "overloaded", "title": "Too many", "detail": "Too many"}
-        route.fulfill(status=503, headers={"Retry-After": "1"}, json=problem)
-
-    page.route("**/buy", answer)
-    press(page, "Buy one")
-    status(page, "The shop is busy: trying again")
-    expect(page.locator("#detail")).to_contain_text("It is the same request")
-    assert findings(page) == []
-    status(page, "One unit is held for you")
-    assert len(wishes) == 2
-    assert len({wish.post_data for wish in wishes}) == 1
-    counts(page, available=2, held=1)
-
-
-def test_an_answer_that_is_lost_costs_no_second_unit(visitors: Visitors):
-    visitors.expected = ("net::ERR_FAILED",)
-    page = visitors.page()
-    start_sale(page, Units_per_buyer=3)
-    status(page, "On sale")
-    lost: list[int] = []
-
-    def lose_the_first(route: Route) -> None:
-        if lost:
-            route.continue_()
-            return
-        lost.append(route.fetch().status)  # the shop has done it
-        route.abort()
-
-    page.route("**/buy", lose_the_first)
-    press(page, "Buy one")
-    status(page, "One unit is held for you")
-    assert lost == [201]
-    counts(page, available=2, held=1)
-
-
-def test_a_wrong_clock_of_the_visitors_changes_nothing(visitors: Visitors):
-    page = visitors.page()
-    page.add_init_script("const real = Date.now; Date.now = () => real() + 3_600_000;")
-    start_sale(page, Opens_in=600)
-    status(page, "Not open yet")
-    expect(page.locator("#clock")).to_have_text(re.compile(r"(09:|10:00)"))
-    expect(page.locator("#clock-note")).to_contain_text("ahead; the shop's counts")
-
-
-def test_the_keyboard_is_enough(visitors: Visitors):
-    page = visitors.page(viewport=PHONE)
-    page.goto("/demo")
-    page.keyboard.press("Tab")
-    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
-    tab_to(page, "Units")
-    for number in ("2", "0", "600", "1"):
-        page.keyboard.press("Control+A")
-        page.keyboard.type(number)
-        page.keyboard.press("Tab")
-    expect(page.get_by_role("button", name="Start it")).to_be_focused()
-    page.keyboard.press("Enter")
-    page.wait_for_url("**/demo/sales/*")
-    status(page, "On sale")
-    tab_to(page, "Buy one")
-    outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
-    assert outline == "solid", "one sees where the focus is"
-    page.keyboard.press("Enter")
-    status(page, "One unit is held for you")
-    # The button stays where the focus is, and is another one now: a slip of a key pays nothing.
-    tab_to(page, "Let it go")
-    page.keyboard.press("Space")
-    status(page, "You let it go")
-    assert page.evaluate("document.activeElement !== document.body"), "the focus is not lost"
-
-
-def tab_to(page: Page, name: str) -> None:
-    """Press Tab until the focus is there."""
-    for _ in range(25):
-        focused = page.evaluate(
-            "(e => e.labels?.[0]?.textContent ?? e.textContent)(document.activeElement)"
-        )
-        if str(focused).strip() == name:
-            return
-        page.keyboard.press("Tab")
-    raise AssertionError(f"Tab never came to {name!r}")
-
-
 def test_buy_in_the_rush(visitors: Visitors, service: Service):
     """While others buy: the numbers move by themselves, and one gets and pays one's own."""
     pool = "rush"
@@ -335,63 +204,3 @@ def test_buy_in_the_rush(visitors: Visitors, service: Service):
         status(page, "One unit is held for you")
         press(page, "Pay")
         status(page, "Paid: it is yours")
-
-
-def test_what_ticks_is_not_read_aloud(page: Page):
-    start_sale(page)
-    press(page, "Buy one")
-    status(page, "One unit is held for you")
-    page.evaluate(
-        """() => {
-          window.said = [];
-          const note = (changes) => window.said.push(...changes.map((c) => c.target.textContent));
-          const live = [...document.querySelectorAll("[aria-live], [role=status], [role=alert]")];
-          const how = { childList: true, characterData: true, subtree: true };
-          live.forEach((e) => new MutationObserver(note).observe(e, how));
-        }"""
-    )
-    left = page.get_by_role("timer", name="Time left to pay")
-    for _ in range(2):
-        expect(left).not_to_have_text(left.inner_text())
-    assert page.evaluate("window.said") == []
-    press(page, "Pay")
-    status(page, "Paid: it is yours")
-    assert "Paid: it is yours" in page.evaluate("window.said")
-
-
-def test_other_pages_are_in_order_and_fit_a_small_phone(visitors: Visitors):
-    visitors.expected = ("status of 404",)
-    page = visitors.page(viewport=SMALL_PHONE)
-    for path in ("/demo", "/demo/sales/none"):
-        page.goto(path)
-        assert findings(page) == []
-        assert too_wide(page) == []
-
-
-def test_a_sale_fits_a_small_phone(visitors: Visitors):
-    page = visitors.page(viewport=SMALL_PHONE)
-    start_sale(page)
-    press(page, "Buy one")
-    status(page, "One unit is held for you")
-    assert too_wide(page) == []
-    assert findings(page) == []
-
-
-def test_a_shop_that_is_away_is_said_so(visitors: Visitors):
-    visitors.expected = ("net::ERR_FAILED",)
-    page = visitors.page()
-    start_sale(page)
-    status(page, "On sale")
-    page.route("**/state", lambda route: route.abort())
-    expect(page.locator("#detail")).to_contain_text("can't be reached right now")
-    page.unroute("**/state")
-    expect(page.locator("#detail")).not_to_contain_text("can't be reached")
-
-
-def test_nothing_of_the_page_comes_from_elsewhere(page: Page):
-    hosts = set()
-    page.on("request", lambda one: hosts.add(one.url.split("/")[2]))
-    start_sale(page)
-    status(page, "On sale")
-    assert hosts == {page.url.split("/")[2]}
-    assert json.loads(page.evaluate("JSON.stringify(Object.keys(sessionStorage))")) == []

@@ -6,10 +6,9 @@ Pure ASGI. Starlette's own middleware class would run each request in a task of 
 from __future__ import annotations
 
 import logging
-import re
-import secrets
 from typing import Final
 
+from flashstock.api import request_ids
 from flashstock.api.asgi import (
     ASGIHandler,
     ClientGone,
@@ -24,7 +23,6 @@ from flashstock.api.handlers import PROBLEM_CODE
 from flashstock.api.problems import problem_document, problem_response_parts
 from flashstock.errors import FlashstockError
 
-_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 _OTHER: Final = "other"
 """The route label of paths that do not exist: strangers must not make up label values."""
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -54,12 +52,13 @@ class Envelope:
         scope = {**scope, "method": "GET"} if head_only else scope
         request_id = _request_id(scope)
         status = 0
+        token = request_ids.current.set(request_id.decode())
 
         async def send_marked(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = [*message.get("headers", ()), (b"x-request-id", request_id)]
+                headers = [*message.get("headers", ()), (request_ids.HEADER, request_id)]
                 message = {**message, "headers": headers}
             elif head_only and message["type"] == "http.response.body":
                 message = {**message, "body": b""}
@@ -78,6 +77,7 @@ class Envelope:
             if status == 0:
                 await _send_problem(scope, send_marked, FlashstockError())
         finally:
+            request_ids.current.reset(token)
             route = getattr(scope.get("route"), "path", _OTHER)
             known = method if method in _METHODS else _OTHER
             self._counters.answered(known, route, status, scope.get(PROBLEM_CODE, ""))
@@ -85,10 +85,9 @@ class Envelope:
 
 def _request_id(scope: Scope) -> bytes:
     for name, value in scope["headers"]:
-        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
-            sent: bytes = value
+        if name == request_ids.HEADER and (sent := request_ids.sane(value)):
             return sent
-    return secrets.token_hex(8).encode()
+    return request_ids.new()
 
 
 async def _send_problem(scope: Scope, send: Send, error: FlashstockError) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import orjson
 
+from flashstock.api import request_ids
 from flashstock.api.asgi import (
     BATCH_PATH,
     ASGIHandler,
@@ -220,6 +221,9 @@ class HotRoutes:
         count = self._counting(route)
 
         def guarded(headers: Mapping[bytes, bytes], body: bytes, respond: Respond) -> None:
+            if (sent := request_ids.sane(headers.get(request_ids.HEADER))) is not None:
+                respond = _marking(sent, respond)
+
             def counted(answer: LeanAnswer) -> None:
                 count(answer)
                 respond(answer)
@@ -247,7 +251,8 @@ class HotRoutes:
             except Exception as failure:  # noqa: BLE001 (logged, and answered with a problem)
                 answer = failed(failure)
             count(answer)
-            await send_answer(send, answer)
+            sent = request_ids.sane(dict(scope["headers"]).get(request_ids.HEADER))
+            await send_answer(send, answer if sent is None else _marked(sent, answer))
 
         return guarded
 
@@ -359,6 +364,17 @@ class HotRoutes:
                 self._sold_out.clear()
             self._sold_out[pool] = cached
         return cached[1]
+
+
+def _marking(sent: bytes, respond: Respond) -> Respond:
+    """Answers with the caller's own id. Nobody makes up one here: it would cost each request."""
+    return lambda answer: respond(_marked(sent, answer))
+
+
+def _marked(sent: bytes, answer: LeanAnswer) -> LeanAnswer:
+    if answer.status == 500:
+        logger.error("answered 500; the reason is above", extra={"request_id": sent.decode()})
+    return answer._replace(headers=(*answer.headers, (request_ids.HEADER, sent)))
 
 
 @lru_cache(maxsize=4096)

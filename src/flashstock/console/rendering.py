@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -32,9 +33,19 @@ def environment() -> Environment:
     made.filters.update(number=number, span=span, at=at, clock=clock, percent=percent, rate=rate)
     made.filters.update(money=money, number_short=number_short)
     made.globals.update(
-        version=__version__, charts=charts, query_string=query_string, path_to=path_to
+        version=__version__,
+        assets=digest_of_assets(),
+        charts=charts,
+        query_string=query_string,
+        path_to=path_to,
     )
     return made
+
+
+def digest_of_assets() -> str:
+    """Changes with any file that pages load: so no browser keeps one of another version."""
+    files = sorted(path for path in (HERE / "static").rglob("*") if path.is_file())
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
 
 
 def number(value: int | None) -> str:

@@ -9,6 +9,8 @@ import sys
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from flashstock.api.request_ids import RequestIdFilter
+
 _STANDARD_ATTRIBUTES: Final = frozenset(vars(logging.makeLogRecord({}))) | {
     "message",
     "asctime",
@@ -18,7 +20,10 @@ _STANDARD_ATTRIBUTES: Final = frozenset(vars(logging.makeLogRecord({}))) | {
 
 
 class JsonFormatter(logging.Formatter):
-    """``{"at", "level", "process", "pid", "logger", "message", …extra, "exception"?}``."""
+    """``{"at", "level", "process", "pid", "logger", "message", …extra, "exception"?}``.
+
+    What a request was the cause of has its ``request_id``.
+    """
 
     def __init__(self, process_name: str) -> None:
         super().__init__()
@@ -49,6 +54,7 @@ def configure_logging(process_name: str, level: str) -> None:
         handler.setFormatter(logging.Formatter(form, datefmt="%H:%M:%S"))
     else:
         handler.setFormatter(JsonFormatter(process_name))
+    handler.addFilter(RequestIdFilter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for chatty in ("alembic", "uvicorn", "_granian", "granian"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.root.level))

@@ -1,0 +1,1 @@
+"""Builds the documentation site out of `docs/`, the code and the interface it serves."""
