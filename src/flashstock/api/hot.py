@@ -7,6 +7,7 @@ once for the batch. Their schemas are in ``openapi.py``.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
 from typing import Any, Final
@@ -59,6 +60,8 @@ from flashstock.hotpath.scripts import Verdict
 from flashstock.model.ids import digest_of, parse_reservation_id
 from flashstock.model.records import unpack_record
 from flashstock.service.reservations import Answer
+
+logger = logging.getLogger(__name__)
 
 _RESERVATIONS: Final = "/v1/reservations"
 _HELD: Final = int(Verdict.HELD)
