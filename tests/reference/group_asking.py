@@ -11,6 +11,7 @@ from flashstock.hotpath.group_calls import MATCH, OPEN, join
 from flashstock.hotpath.group_replies import GroupAndSeats, SeatsReply
 from flashstock.hotpath.scripts import Verdict
 from flashstock.hotpath.store import HotStore
+from flashstock.model.group_records import GroupRecord
 from flashstock.model.group_rules import GroupRules
 from flashstock.model.records import ReservationRecord
 from tests.reference.asking import HOLD_MS, create, key
@@ -82,5 +83,15 @@ async def group(store: GroupStore, number: int, pool: str = "p") -> GroupAndSeat
     return found
 
 
-async def seat(store: GroupStore, number: int) -> ReservationRecord | None:
-    return (await store.lookup(0, [key(number)])).records[0]
+async def seat(store: GroupStore, number: int) -> ReservationRecord:
+    """The reservation of this key, which there must be."""
+    found = (await store.lookup(0, [key(number)])).records[0]
+    assert found is not None
+    return found
+
+
+def told(reply: SeatsReply, number: int) -> GroupRecord:
+    """The group that this key opened, as a reply that must tell of it does."""
+    found = reply.group(key(number))
+    assert found is not None
+    return found

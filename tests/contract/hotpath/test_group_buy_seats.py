@@ -23,11 +23,13 @@ from tests.reference.group_asking import (
     MATCH,
     OPEN,
     RULES,
+    Request,
     group,
     seat,
     seated,
     sell_to_groups,
     take,
+    told,
     verdicts,
 )
 from tests.reference.subjects import RETENTION_MS, START_MS
@@ -119,7 +121,7 @@ async def test_a_full_group_lets_nobody_in(store):
     await seated(store, (1, "a", OPEN), (2, "b", 1), (3, "c", 1))
     reply = await take(store, (4, "d", 1))
     assert reply.verdicts == bytes([48 + Verdict.GROUP_FULL])
-    assert reply.group(key(1)).missing == 0
+    assert told(reply, 1).missing == 0
     assert (await store.snapshot("p")).counters.held == 3
 
 
@@ -144,8 +146,8 @@ async def test_nobody_enters_a_group_that_is_over(group_subject, store):
     await group_subject.set_clock(DEADLINE_MS)
     reply = await take(store, (4, "d", 1), (5, "e", MATCH))
     assert reply.verdicts == bytes([48 + Verdict.GROUP_OVER, 48])
-    assert reply.group(key(1)).state is GroupState.OPEN, "it is for others to settle it"
-    assert reply.group(key(5)).opener == key(5)
+    assert told(reply, 1).state is GroupState.OPEN, "it is for others to settle it"
+    assert told(reply, 5).opener == key(5)
 
 
 async def test_nobody_enters_a_group_of_another_pool(store):
@@ -159,7 +161,7 @@ async def test_nobody_enters_a_group_of_another_pool(store):
 
 async def test_a_buyer_has_so_many_seats_in_a_group(store):
     await sell_to_groups(store, seats_per_buyer=2)
-    asked = [(1, "a", OPEN), (2, "a", 1), (3, "a", 1), (4, "b", 1)]
+    asked: list[Request] = [(1, "a", OPEN), (2, "a", 1), (3, "a", 1), (4, "b", 1)]
     assert await verdicts(store, *asked) == [HELD, HELD, Verdict.SEATS_LIMIT, HELD]
     await store.cancel(target("p", 2), "cancelled")
     assert await verdicts(store, (5, "a", 1)) == [HELD]
@@ -178,13 +180,13 @@ async def test_a_buyer_is_in_so_many_groups_formed_ones_too(group_subject, store
     for _ in range(3):
         await store.expire("p", 8)
     assert (await store.read_groups("p", [key(1)], 9)).groups == (None,)
-    asked = [(8, "a", OPEN), (9, "a", OPEN)]
+    asked: list[Request] = [(8, "a", OPEN), (9, "a", OPEN)]
     assert await verdicts(store, *asked) == [HELD, Verdict.GROUPS_LIMIT]
 
 
 async def test_a_pool_has_so_many_open_groups(store):
     await sell_to_groups(store, open_max=2)
-    asked = [(1, "a", OPEN), (2, "b", OPEN), (3, "c", OPEN), (4, "c", MATCH)]
+    asked: list[Request] = [(1, "a", OPEN), (2, "b", OPEN), (3, "c", OPEN), (4, "c", MATCH)]
     assert await verdicts(store, *asked) == [HELD, HELD, Verdict.OPEN_LIMIT, HELD]
     await store.cancel(target("p", 2), "cancelled")
     assert await verdicts(store, (5, "c", OPEN), (6, "d", OPEN)) == [HELD, Verdict.OPEN_LIMIT]
@@ -195,12 +197,12 @@ async def test_whoever_is_matched_gets_into_the_group_nearest_to_full(group_subj
     await seated(store, (1, "a", OPEN), (2, "b", OPEN), (3, "c", OPEN), (4, "d", 3))
     reply = await seated(store, (5, "e", MATCH), (6, "f", MATCH), (7, "c", MATCH))
     assert [(await seat(store, number)).cart for number in (5, 6)] == [f"g:{key(3)}"] * 2
-    assert reply.group(key(3)).missing == 0
+    assert told(reply, 3).missing == 0
     cart = (await seat(store, 7)).cart
     assert cart in {f"g:{key(1)}", f"g:{key(2)}"}, "c has a seat in the nearest one"
     await group_subject.set_clock(START_MS + 1)
     await seated(store, (8, "g", OPEN), (9, "h", 8), (10, "i", 8))
-    assert (await seated(store, (11, "j", MATCH))).group(key(8)).missing == 0
+    assert told(await seated(store, (11, "j", MATCH)), 8).missing == 0
 
 
 async def test_among_equals_the_one_that_ends_first(group_subject, store):
@@ -214,7 +216,7 @@ async def test_among_equals_the_one_that_ends_first(group_subject, store):
 
 async def test_whoever_fits_nowhere_opens_a_group(store):
     await sell_to_groups(store)
-    asked = [(1, "a", MATCH), (2, "a", MATCH), (3, "b", MATCH)]
+    asked: list[Request] = [(1, "a", MATCH), (2, "a", MATCH), (3, "b", MATCH)]
     reply = await seated(store, *asked)
     assert [unpack_record(packed.decode()).cart for packed in reply.replays[:2]] == [
         f"g:{key(1)}",
@@ -247,7 +249,7 @@ async def test_the_rules_of_the_pool_hold_for_seats(group_subject, store):
     await sell_to_groups(store, total=2, pool_rules=rules)
     assert await verdicts(store, (1, "a", OPEN)) == [Verdict.NOT_STARTED]
     await group_subject.set_clock(START_MS + 1)
-    asked = [(1, "a", OPEN), (2, "a", OPEN), (3, "b", 1), (4, "c", 1)]
+    asked: list[Request] = [(1, "a", OPEN), (2, "a", OPEN), (3, "b", 1), (4, "c", 1)]
     expected = [HELD, Verdict.BUYER_LIMIT, HELD, Verdict.SOLD_OUT]
     assert await verdicts(store, *asked) == expected
     await store.configure("p", {"state": "paused"}, created=None)
