@@ -141,7 +141,8 @@ class Node:
         attests = [Attests(new_buyer=new).packed()]
         columns = ([digest], [buyer or f"buyer-{key}"], ["1"], [wanted])
         reply = await self.stores.store.take_seats(pool, 1, *columns, attests)
-        await self.applied.wait(self.stores.store.shard_of(pool), reply.generation, reply.seq)
+        shard = self.stores.store.shard_of(pool)
+        await self.applied.recorded(shard, reply.generation, reply.seq, digest)
         verdict = Verdict(reply.verdicts[0] - 48)
         assert verdict in GRANTED, verdict.name
         return str(ReservationId(pool, digest))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -12,10 +13,11 @@ from flashstock import bootstrap
 from flashstock.config import Settings
 from flashstock.errors import FlashstockError, NotRecorded, Unavailable
 from flashstock.hotpath import keys
+from flashstock.model.group_rules import GroupRules
 from flashstock.model.ids import digest_of
 from flashstock.model.states import Durability, PoolState, ReservationState
 from tests.recovery.audit import check_books, read_books
-from tests.recovery.node import CALLER, Node, eventually, opened, raw, settings_for
+from tests.recovery.node import CALLER, Node, eventually, meta, opened, raw, settings_for
 
 POOL = "pool"
 HOLD_MS = 60
@@ -189,3 +191,36 @@ async def test_a_refused_confirmation_is_never_acknowledged(valkey_url, sqlite_u
         await eventually(lambda: is_dealt_with(writer), "the pool is paused")
         assert (await api.pools.get(POOL)).rules.state is PoolState.PAUSED
         assert await api.stores.queries.payment_owner("pay") is None
+
+
+async def test_a_forgotten_key_opens_no_second_group(valkey_url, database_url):
+    """The group it opened first has formed and is forgotten; SQL keeps it as it was."""
+    settings = await settings_for(valkey_url, database_url)
+    async with service(settings) as (api, writer):
+        rules = GroupRules(2, 3_600_000)
+        await api.create(POOL, 10, hold_ms=3_600_000, group_buy=rules.text)
+        first = await api.seat(POOL, "old", "open")
+        second = await api.seat(POOL, "friend", first)
+        for seat in (first, second):
+            await api.reservations.confirm(seat, f"pay-{seat}")
+        for hours in (2, 4, 6):
+            await move_the_clock(valkey_url, hours)
+            await api.stores.store.expire(POOL, 8)
+        await forgotten(api, valkey_url, "old")
+        with pytest.raises(NotRecorded):
+            await api.seat(POOL, "old", "open")
+        await is_whole(writer, database_url)
+        counters = (await api.pools.get(POOL)).counters
+        assert (counters.available, counters.held, counters.sold) == (8, 0, 2)
+        (group,) = await api.stores.queries.groups_by_ids([first])
+        assert (group.state, group.paid) == ("formed", 2)
+        assert await api.seat(POOL, "old", "open") == first, "a replay of the first"
+        await api.seat(POOL, "new", "open")
+        await is_whole(writer, database_url)
+
+
+async def move_the_clock(url: str, hours: int) -> None:
+    """So far ahead; what is remembered is soon forgotten."""
+    with raw(url) as client:
+        seconds: Any = client.time()[0]
+        client.hset(meta(), "clock_ms", (int(seconds) + hours * 3_600) * 1_000)

@@ -9,18 +9,38 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, Final
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flashstock.ledger.batch import Step, single_events, storable
 from flashstock.ledger.failures import driver_error, is_violation
-from flashstock.ledger.tables import pools, quarantine, reservations
-from flashstock.model.events import Extended, Held, MalformedEntry, Released, Withdrawn
+from flashstock.ledger.tables import UNSETTLED, groups, pools, quarantine, reservations
+from flashstock.model.events import (
+    Extended,
+    GroupFailed,
+    GroupsOpened,
+    Held,
+    MalformedEntry,
+    OpenerPassed,
+    Released,
+    Withdrawn,
+)
 from flashstock.model.ids import parse_reservation_id
 from flashstock.model.states import PoolState, ReservationState
 from flashstock.model.subjects import subject_of
 
 ERROR_LENGTH_MAX: Final = 1_000
+
+_OF_A_HOLD: Final = (
+    Held,
+    Released,
+    Withdrawn,
+    Extended,
+    GroupsOpened,
+    GroupFailed,
+    OpenerPassed,
+)
+"""What may be of a second hold alone, or of a group that was opened with it."""
 
 Change = Callable[[AsyncConnection, Sequence[Step]], Awaitable[None]]
 """Writes what some steps say, or raises a violation."""
@@ -81,7 +101,7 @@ async def _reservation_of_reused_key(
     Args:
         reused: what was found in this transaction already.
     """
-    if not isinstance(step.event, Held | Released | Withdrawn | Extended):
+    if not isinstance(step.event, _OF_A_HOLD):
         return None
     reservation_id = f"{step.pool}~{subject_of(step.event)}"
     if parse_reservation_id(reservation_id) is None:
@@ -94,6 +114,12 @@ async def _reservation_of_reused_key(
             reservations.c.state != ReservationState.HELD.value,
             # Redis never forgets a record before its deadline.
             reservations.c.deadline_ms < step.event.at_ms,
+        )
+    elif isinstance(step.event, GroupsOpened):
+        statement = select(groups.c.id).where(
+            groups.c.id == reservation_id,
+            text(f"NOT ({UNSETTLED})"),
+            groups.c.updated_at_ms < step.event.at_ms,
         )
     else:
         statement = select(quarantine.c.id).where(
