@@ -24,6 +24,14 @@ from flashstock.statistics.tables import (
 )
 from flashstock.statistics.tally import Tally, minute_of
 from tests.contract.ledger.test_histories import STEPS, Sale, _with_one_counter
+from tests.contract.ledger.written_groups import (
+    failed,
+    formed,
+    opened,
+    pool_of_groups,
+    refunded,
+    seats,
+)
 from tests.contract.ledger.written_log import (
     NOW_MS,
     POOL,
@@ -172,6 +180,18 @@ async def test_a_folder_that_dies_between_two_pieces_costs_nothing(book, engine,
     found = await contents(engine)
     await folder.recompute()
     assert await contents(engine) == found
+
+
+async def test_groups_are_counted(book, folder, statistics):
+    await book.write(pool_of_groups(), opened(1, 11), seats(1, 1, 2, 3), seats(11, 11))
+    await book.write(*(confirmed(number) for number in (1, 2, 3, 11)), formed(1, 3))
+    await book.write(failed(11, 1), refunded(11, 11))
+    await folder.catch_up()
+    report = await statistics.pool(POOL, 0, NOW_MS + 1, Grain.TOTAL)
+    counts = report.total.counts
+    assert [counts[f"groups_{what}"] for what in ("opened", "formed", "failed")] == [2, 1, 1]
+    assert (counts["paid_count"], counts["refunded_count"], counts["refunded_units"]) == (4, 1, 1)
+    assert (report.stock.sold, report.stock.held) == (3, 0)
 
 
 def test_every_count_has_a_column_and_the_other_way_round():
