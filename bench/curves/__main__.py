@@ -58,7 +58,7 @@ CURVES: Final[dict[str, Curve]] = {
                 Panel(
                     "Groups: µs of Valkey per seat",
                     "open_groups",
-                    ("join_us", "match_us", "open_us", "pay_us"),
+                    ("join_few_us", "join_any_us", "match_us", "open_us", "pay_us"),
                 ),
                 Panel("Groups: µs of Valkey per page of 20", "open_groups", ("list_us",)),
             ),

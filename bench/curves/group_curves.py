@@ -22,8 +22,10 @@ from flashstock.model.states import Durability
 
 SIZE: Final = 1_000
 """Large, so that few groups have seats enough for many joiners: no group fills up meanwhile."""
-JOINERS_MAX: Final = 500
-"""Of one group."""
+FEW: Final = 10
+"""Groups that everybody wants to join, however many there are."""
+JOINERS_MAX: Final = 400
+"""Of one group, twice: once where few are joined, once where any of them is."""
 PAYING: Final = 1_000
 PAGES: Final = 200
 PAGE: Final = 20
@@ -49,14 +51,22 @@ async def _groups(this: Setting, server: Valkey, count: int) -> Row:
         await store.configure(POOL, encode_rules(rules), created=(POOL_UNITS, 0))
         opened = [digest_of("group", str(number)) for number in range(count)]
         await _take(store, opened, [OPEN] * count, items)
-        joining = min(seats, JOINERS_MAX * count)
-        wanted = [join(random.choice(opened)) for _ in range(joining)]
-        joiners = [digest_of("join", str(number)) for number in range(joining)]
+        joining = min(seats, JOINERS_MAX * FEW)
+        few = [join(group) for group in random.sample(opened, FEW)]
+        all_of_them = [join(random.choice(opened)) for _ in range(joining)]
+        joiners = [digest_of("join", str(number)) for number in range(2 * joining)]
         matched = [digest_of("match", str(number)) for number in range(seats)]
         more = [digest_of("open", str(number)) for number in range(min(seats, max(64, count)))]
         row: Row = {
             "open_groups": count,
-            "join_us": await _cost(store, joining, lambda: _take(store, joiners, wanted, items)),
+            "join_few_us": await _cost(
+                store,
+                joining,
+                lambda: _take(store, joiners[:joining], few * (joining // FEW), items),
+            ),
+            "join_any_us": await _cost(
+                store, joining, lambda: _take(store, joiners[joining:], all_of_them, items)
+            ),
             "match_us": await _cost(
                 store, seats, lambda: _take(store, matched, [MATCH] * seats, items)
             ),
@@ -67,7 +77,7 @@ async def _groups(this: Setting, server: Valkey, count: int) -> Row:
             "list_us": await _cost(store, PAGES, lambda: _list(store)),
         }
         counters = (await store.snapshot(POOL)).counters
-        taken = count + joining + seats + len(more)
+        taken = count + 2 * joining + seats + len(more)
         if counters.held + counters.sold != taken or not counters.balanced():
             raise InvariantBroken(f"engine: {taken} seats, and the pool says {counters}")
         return row

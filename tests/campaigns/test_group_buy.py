@@ -198,9 +198,11 @@ async def test_a_campaign_that_ends_early_gives_back_what_its_groups_leave(table
     await table.site.adds_up()
 
 
-async def test_what_happens_to_groups_is_told_once(table):
+@pytest.mark.parametrize("deduct", ["pay", "form"])
+async def test_what_happens_to_groups_is_told_once(table, deduct):
     await table.webhooks.create("http://shop.example/hook", ["group.*"])
-    pool = await table.running(rules(2, type="super", tiers=[{"seats": 2, "price_minor": 900}]))
+    tiers = [{"seats": 2, "price_minor": 900}]
+    pool = await table.running(rules(2, type="super", tiers=tiers, deduct=deduct))
     formed = await table.node.seat(pool, "ann", "open")
     joined = await table.node.seat(pool, "bob", formed)
     await table.pay(formed)

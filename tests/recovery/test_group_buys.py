@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from flashstock import bootstrap
-from flashstock.errors import FlashstockError
+from flashstock.errors import FlashstockError, NotRecorded, Overloaded
 from flashstock.hotpath import keys
 from flashstock.model.group_rules import GroupDeduct, GroupRules, GroupType
 from flashstock.model.ids import parse_reservation_id
@@ -277,3 +277,29 @@ async def test_what_differs_of_a_group_is_found_and_mended_by_a_rebuild(
         await lose_everything(node, valkey_url, 1)
         assert dump_of(valkey_url).groups == before.groups
         assert (await node.reconciler.report())["ok"]
+
+
+async def test_a_quarantined_seat_is_resolved_once_a_rebuild_has_dropped_it(valkey_url, sqlite_url):
+    """SQL was changed behind our back: its group is said to be over."""
+    settings = await settings_for(valkey_url, sqlite_url)
+    async with opened(settings) as node:
+        await open_pools(node)
+        group = await node.seat(PAY, "1", "open")
+        await _sql(node, "UPDATE groups SET state = 'failed'")
+        with pytest.raises(NotRecorded):
+            await node.seat(PAY, "2", group)
+        await _sql(node, "UPDATE groups SET state = 'open'")
+        (event,) = await node.stores.queries.quarantined(0, 10)
+        with pytest.raises(Overloaded, match="rebuild"):
+            await node.reconciler.resolve(event.id)
+        await lose_everything(node, valkey_url, 1)
+        assert (await node.reconciler.resolve(event.id)).resolved_at_ms
+        assert (await node.reconciler.report())["ok"]
+        await node.pools.set_state(PAY, PoolState.OPEN)
+        await node.seat(PAY, "3", group)
+        assert (await node.reconciler.report())["ok"]
+
+
+async def _sql(node: Node, statement: str) -> None:
+    async with node.stores.engine.begin() as connection:
+        await connection.exec_driver_sql(statement)

@@ -6,29 +6,44 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
 
 from flashstock.api.asgi import Receive, Scope, read_body
 from flashstock.api.auth import Principal, Role
-from flashstock.api.bodies import reservation_body
+from flashstock.api.bodies import deadline_or_none, receipt_stamp, reservation_body
 from flashstock.api.bodies_groups import progress_body, seat_refusal_of
 from flashstock.api.lean import HEADERS, REPLAY_HEADERS, LeanAnswer, Respond, failed, headers_of
 from flashstock.api.requests import attested, idempotency_key, require_json
 from flashstock.api.requests_groups import decode_join, decode_open, units_of
 from flashstock.api.services import Services
 from flashstock.errors import UnknownGroup, UnknownPool
+from flashstock.hotpath.asking import Asking
 from flashstock.hotpath.group_calls import MATCH, OPEN, join
 from flashstock.hotpath.group_replies import SeatsReply
 from flashstock.hotpath.replies import BatchReply
 from flashstock.hotpath.scripts import Verdict
 from flashstock.model.group_records import group_of_cart
-from flashstock.model.ids import digest_of, parse_reservation_id
-from flashstock.model.records import unpack_record
+from flashstock.model.ids import (
+    DIGEST_LENGTH,
+    FIELD_SEPARATOR,
+    digest_of,
+    parse_reservation_id,
+)
+from flashstock.model.records import STATE_LETTERS, unpack_record
 
 GROUPS_PATH: Final = "/v1/groups"
 _HELD: Final = int(Verdict.HELD)
+
+
+@lru_cache(maxsize=4_096)
+def _shared(head: bytes, generation: bytes, seq: bytes) -> tuple[str, str, str | None]:
+    """State, receipt stamp and expires_at of all seats of one log entry."""
+    deadline_ms = int(head[1:])
+    stamp = receipt_stamp(deadline_ms, generation.decode(), int(seq))
+    return STATE_LETTERS[head[:1].decode()].value, stamp, deadline_or_none(deadline_ms)
 
 
 class _Seat:
@@ -74,7 +89,7 @@ class _Seat:
                 self._routes.count_refusal(self._pool, verdict)
                 assert isinstance(batch, SeatsReply)
                 raise seat_refusal_of(verdict, self._pool, self._group, batch, self.attests)
-            body = orjson.dumps(self._routes.body(self._pool, self.digest, verdict, batch, replay))
+            body = orjson.dumps(self._routes.body(self._pool, self, verdict, batch, replay))
             if verdict == _HELD:
                 answer = LeanAnswer(201, HEADERS, body)
             else:
@@ -96,6 +111,8 @@ class SeatRoutes:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._verdicts = services.counters.verdicts
+        self._told_of: SeatsReply | None = None
+        self._told: dict[str, dict[str, Any] | None] = {}
 
     def open(self, headers: Mapping[bytes, bytes], body: bytes, respond: Respond) -> None:
         """``POST /v1/groups``: a group of one's own, or, with ``match``, one that is open."""
@@ -148,19 +165,48 @@ class SeatRoutes:
         return await coming
 
     def body(
-        self, pool: str, digest: str, verdict: int, batch: BatchReply, replay: bytes
+        self, pool: str, seat: Asking, verdict: int, batch: BatchReply, packed: bytes
     ) -> dict[str, Any]:
         """The reservation that was made or found, and how far its group is."""
         self._verdicts[verdict] += 1
-        record = unpack_record(replay.decode())
-        target = parse_reservation_id(f"{pool}~{digest}")
+        assert isinstance(batch, SeatsReply)
+        if verdict == _HELD:
+            return self._taken(pool, seat, batch, packed)
+        record = unpack_record(packed.decode())
+        target = parse_reservation_id(f"{pool}~{seat.digest}")
         assert target is not None
         view = self._services.reservations.view(target, record, batch.now_ms)
         body = reservation_body(view, self._services.signer)
-        group = batch.group(group_of_cart(record.cart)) if isinstance(batch, SeatsReply) else None
-        if group is not None:
-            body["group_now"] = progress_body(group, batch.now_ms)
-        return body
+        progress = self._progress_of(batch, group_of_cart(record.cart))
+        return body if progress is None else {**body, "group_now": progress}
+
+    def _taken(self, pool: str, seat: Asking, batch: SeatsReply, packed: bytes) -> dict[str, Any]:
+        """What is said of a seat just granted, without building a record. It is not paid: its
+        record ends with the digest of its group.
+        """
+        state, stamp, expires_at = _shared(*packed.split(FIELD_SEPARATOR.encode(), 3)[:3])
+        reservation_id, group = f"{pool}~{seat.digest}", packed[-DIGEST_LENGTH:].decode()
+        return {
+            "id": reservation_id,
+            "pool": pool,
+            "buyer": seat.buyer,
+            "quantity": seat.quantity,
+            "state": state,
+            "expires_at": expires_at,
+            "receipt": self._services.signer.sign(reservation_id, seat.buyer, seat.quantity, stamp),
+            "group": f"{pool}~{group}",
+            "group_now": self._progress_of(batch, group),
+        }
+
+    def _progress_of(self, batch: SeatsReply, group: str) -> dict[str, Any] | None:
+        """How far a group is after a batch: the same to all who got into it together."""
+        if batch is not self._told_of:
+            self._told_of, self._told = batch, {}
+        if group not in self._told:
+            record = batch.group(group)
+            shown = None if record is None else progress_body(record, batch.now_ms)
+            self._told[group] = shown
+        return self._told[group]
 
     def count_refusal(self, pool: str, verdict: int) -> None:
         """For the metrics and the statistics."""

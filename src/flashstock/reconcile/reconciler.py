@@ -91,8 +91,9 @@ class Reconciler:
         pools, repaired = [], 0
         for pool in differing:
             try:
-                pools.append(await self._repair.pool(pool, dry_run=dry_run))
-                repaired += not dry_run
+                document = await self._repair.pool(pool, dry_run=dry_run)
+                pools.append(document)
+                repaired += not dry_run and "remedy" not in document
             except UnknownPool:
                 pools.append({"pool": pool, "remedy": REBUILD})
         return {"dry_run": dry_run, "pools": pools, "repaired": repaired}
@@ -111,7 +112,11 @@ class Reconciler:
         if event.resolved_at_ms is not None:
             return event
         try:
-            await self._repair.pool(event.pool, dry_run=False)
+            mended = await self._repair.pool(event.pool, dry_run=False)
+            if mended.get("remedy") == REBUILD:
+                raise Overloaded(
+                    f"groups of pool {event.pool!r} differ: rebuild its shard from SQL, then again"
+                )
             if _would_write(await self._repair.pool(event.pool, dry_run=True)):
                 raise Overloaded(
                     f"pool {event.pool!r} differs in more than one repair mends: again"
