@@ -37,7 +37,7 @@ from flashstock.config import Settings, parse_receipt_keys
 from flashstock.console.application import Console
 from flashstock.errors import ConfigurationError, Unavailable
 from flashstock.hotpath.applied import AppliedTracker
-from flashstock.hotpath.lanes import Lane
+from flashstock.hotpath.lanes import Lane, Lanes
 from flashstock.hotpath.log import ShardLog
 from flashstock.hotpath.seat_lanes import SeatLane
 from flashstock.hotpath.servers import Servers, connect_servers
@@ -173,20 +173,18 @@ def retention_ms_of(settings: Settings) -> int:
     return settings.retention_hours * 3_600_000
 
 
-def build_services(settings: Settings, loaded: Secrets, tracer: Tracer | None = None) -> Services:
-    """Everything one API process works with.
-
-    Args:
-        tracer: makes spans of what the lanes do, where there is one.
-    """
-    stores = build_stores(settings, loaded.order)
-    applied = AppliedTracker(settings.shard_count, settings.applied_timeout_ms, stores.queries)
-    gate = build_gate(settings, stores, applied)
-    counters = HotCounters()
+def build_lanes(
+    settings: Settings,
+    store: HotStore,
+    applied: AppliedTracker,
+    counters: HotCounters,
+    tracer: Tracer | None,
+) -> tuple[Lanes, Lanes]:
+    """Where reservations wait for one another, and where seats of groups do."""
     lanes_class, observer = traced_lanes(counters, tracer)
-    lanes, seats = (
+    reservations, seats = (
         lanes_class(
-            stores.store,
+            store,
             applied,
             batch_max=settings.lane_batch_max,
             pending_max=settings.lane_pending_max,
@@ -198,6 +196,20 @@ def build_services(settings: Settings, loaded: Secrets, tracer: Tracer | None = 
         )
         for kind in (Lane, SeatLane)
     )
+    return reservations, seats
+
+
+def build_services(settings: Settings, loaded: Secrets, tracer: Tracer | None = None) -> Services:
+    """Everything one API process works with.
+
+    Args:
+        tracer: makes spans of what the lanes do, where there is one.
+    """
+    stores = build_stores(settings, loaded.order)
+    applied = AppliedTracker(settings.shard_count, settings.applied_timeout_ms, stores.queries)
+    gate = build_gate(settings, stores, applied)
+    counters = HotCounters()
+    lanes, seats = build_lanes(settings, stores.store, applied, counters, tracer)
     reservations = ReservationService(
         stores.store, applied, stores.queries, loaded.order, loaded.signer
     )
