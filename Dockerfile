@@ -10,7 +10,7 @@ COPY constraints.txt ./
 COPY pyproject.toml README.md LICENSE ./
 COPY src/flashstock/__init__.py src/flashstock/__init__.py
 COPY lua lua
-RUN pip install --no-cache-dir -c constraints.txt .
+RUN pip install --no-cache-dir -c constraints.txt '.[tracing]'
 COPY src src
 RUN pip install --no-cache-dir --no-deps --force-reinstall .
 

@@ -2,8 +2,8 @@
 --[[ sweep_groups: what time alone decides in a pool of groups; `expire` in any other.
 KEYS  1 shard_meta   2 shard_log   3 pool   4 reservations   5 deadlines   6 buyers   7 retired
       8 due   9 groups   10 group_members   11 group_seats   12 open_groups   13 group_deadlines
-ARGV  1 pool_id   2 batch_max (batches of seats that expired, or are forgotten; 16 times as many seats
-      of groups that ended)
+ARGV  1 pool_id   2 batch_max (batches of seats that expired or are forgotten; 16 times as many
+      seats of groups that ended)
 RETURNS {status, now_ms, seq, units_gained (by what is available), next_due_ms (0: nothing is
       waiting)}
       0 OK   -1 FENCED   -2 UNKNOWN_POOL

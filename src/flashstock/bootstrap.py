@@ -10,7 +10,7 @@ import socket
 import time
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -26,6 +26,12 @@ from flashstock.bootstrap_stock import (
     notices_beside_the_writer,
     returns_beside_the_writer,
     stock_book_report,
+)
+from flashstock.bootstrap_tracing import (
+    traced_application,
+    traced_lanes,
+    traced_ledger,
+    tracer_of,
 )
 from flashstock.config import Settings, parse_receipt_keys
 from flashstock.console.application import Console
@@ -59,6 +65,11 @@ from flashstock.writer.process import WriterProcess
 from flashstock.writer.quarantine import QuarantinePauser
 from flashstock.writer.sweeper import Sweeper
 from flashstock.writer.writer import BLOCK_MS, ShardWriter
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
+
+    from flashstock.tracing.requests import TracedApplication
 
 SECRET_BYTES: Final = 32
 
@@ -162,26 +173,43 @@ def retention_ms_of(settings: Settings) -> int:
     return settings.retention_hours * 3_600_000
 
 
-def build_services(settings: Settings, loaded: Secrets) -> Services:
-    """Everything one API process works with."""
-    stores = build_stores(settings, loaded.order)
-    applied = AppliedTracker(settings.shard_count, settings.applied_timeout_ms, stores.queries)
-    gate = build_gate(settings, stores, applied)
-    counters = HotCounters()
-    lanes, seats = (
-        Lanes(
-            stores.store,
+def build_lanes(
+    settings: Settings,
+    store: HotStore,
+    applied: AppliedTracker,
+    counters: HotCounters,
+    tracer: Tracer | None,
+) -> tuple[Lanes, Lanes]:
+    """Where reservations wait for one another, and where seats of groups do."""
+    lanes_class, observer = traced_lanes(counters, tracer)
+    reservations, seats = (
+        lanes_class(
+            store,
             applied,
             batch_max=settings.lane_batch_max,
             pending_max=settings.lane_pending_max,
             backlog_events_max=settings.backlog_events_max,
             sold_out_stale_ms=settings.sold_out_stale_ms,
             clock=time.monotonic,
-            observer=counters,
+            observer=observer,
             kind=kind,
         )
         for kind in (Lane, SeatLane)
     )
+    return reservations, seats
+
+
+def build_services(settings: Settings, loaded: Secrets, tracer: Tracer | None = None) -> Services:
+    """Everything one API process works with.
+
+    Args:
+        tracer: makes spans of what the lanes do, where there is one.
+    """
+    stores = build_stores(settings, loaded.order)
+    applied = AppliedTracker(settings.shard_count, settings.applied_timeout_ms, stores.queries)
+    gate = build_gate(settings, stores, applied)
+    counters = HotCounters()
+    lanes, seats = build_lanes(settings, stores.store, applied, counters, tracer)
     reservations = ReservationService(
         stores.store, applied, stores.queries, loaded.order, loaded.signer
     )
@@ -231,14 +259,15 @@ def build_services(settings: Settings, loaded: Secrets) -> Services:
     )
 
 
-def create_app(settings: Settings) -> Application:
+def create_app(settings: Settings) -> Application | TracedApplication:
     """The ASGI application of one API worker. Not to be called inside a running event loop."""
     loaded = asyncio.run(load_secrets(settings))
-    services = build_services(settings, loaded)
+    tracer = tracer_of("api-worker", settings)
+    services = build_services(settings, loaded, tracer)
     pages: list[Pages] = [Console(services, console_secret(loaded))]
     if settings.has_storefront_page:
         pages.append(build_storefront(settings))
-    return Application(services, pages)
+    return traced_application(Application(services, pages), tracer)
 
 
 def build_storefront(settings: Settings) -> Storefront:
@@ -265,11 +294,12 @@ async def run_writer(settings: Settings) -> None:
     stores = build_stores(settings, loaded.order)
     gate = build_gate(settings, stores, None)
     pauser = QuarantinePauser(stores.queries, stores.store)
+    ledger = traced_ledger(stores.ledger, tracer_of("writer", settings))
     writers = [
         ShardWriter(
             shard,
             ShardLog(stores.servers.tailing[shard], shard),
-            stores.ledger,
+            ledger,
             on_quarantine=pauser.wake,
             on_gap=gate.rebuild,
             events_max=settings.writer_batch_events_max,

@@ -108,6 +108,9 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Logs are lines at a terminal and JSON elsewhere, on standard error."""
 
+    tracing: bool = False
+    """Whether OpenTelemetry spans are made; ``OTEL_*`` says how many and where they go."""
+
     shard_count: int = Field(default=1, ge=1, le=SHARD_COUNT_MAX)
     """Fixed at the first start. More than one only pays beyond one Valkey core."""
     admin_key: SecretStr | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from html import escape
 from html.parser import HTMLParser
@@ -10,6 +11,7 @@ import httpx
 import pytest
 
 from flashstock.console.application import POLICY
+from flashstock.console.rendering import HERE
 from tests.acceptance.processes import Service
 from tests.console.conftest import BUYER, SKU, Shop
 from tests.console.visitor import Visitor, paths
@@ -108,6 +110,16 @@ def test_what_pages_load_is_served_from_here(shop: Shop):
         assert answer.status_code == 200, path
         assert answer.headers["content-security-policy"] == POLICY
     assert "//" not in re.sub(r"<!--.*?-->", "", page).replace("</", "")
+
+
+def test_what_is_not_ours_is_what_it_is_said_to_be():
+    vendor = HERE / "static" / "vendor"
+    rows = re.compile(r"`(\S+\.js)` \| `\S+` \| `([0-9a-f]{64})`")
+    told = dict(rows.findall((vendor / "README.md").read_text()))
+    files = {path.name: path.read_bytes() for path in vendor.glob("*.js")}
+    assert told == {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    assert files
+    assert (vendor / "htmx.LICENSE.txt").read_text().startswith("Zero-Clause BSD")
 
 
 def test_the_navigation_says_where_one_is(shop: Shop):

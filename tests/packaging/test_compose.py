@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import re
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -32,7 +33,8 @@ def _filled(text: str, **given: str) -> str:
 
 
 def test_the_services_are_all_there():
-    assert SERVICES.keys() == {"valkey", "postgres", "migrate", "writer", "api"}
+    stores, watching = {"valkey", "postgres"}, {"prometheus", "grafana", "jaeger"}
+    assert SERVICES.keys() == OWN.keys() | stores | watching
     assert OWN.keys() == {"migrate", "writer", "api"}
 
 
@@ -56,7 +58,9 @@ def test_it_waits_for_what_can_be_waited_for(name):
 
 @pytest.mark.parametrize("name", OWN)
 def test_its_variables_are_settings_and_its_values_are_valid(name):
-    environment = OWN[name]["environment"]
+    environment = {
+        key: value for key, value in OWN[name]["environment"].items() if not key.startswith("OTEL_")
+    }
     known = {key_of(field): field for field in Settings.model_fields}
     assert environment.keys() <= known.keys()
     values = {
@@ -67,6 +71,7 @@ def test_its_variables_are_settings_and_its_values_are_valid(name):
     settings = Settings(**values)
     assert settings.redis_url == "redis://valkey:6379/0"
     assert (settings.database_url or "").endswith("@postgres:5432/flashstock")
+    assert settings.tracing
 
 
 def test_every_setting_that_is_read_from_the_shell_exists():
@@ -109,7 +114,55 @@ def test_data_is_on_named_volumes():
         for service in SERVICES.values()
         for volume in service.get("volumes", [])
     }
-    assert mounted == COMPOSE["volumes"].keys() == {"valkey", "postgres"}
+    named = {volume for volume in mounted if not volume.startswith("./")}
+    assert named == COMPOSE["volumes"].keys() == {"valkey", "postgres", "prometheus", "grafana"}
+
+
+def test_what_is_mounted_from_the_checkout_is_there_and_stays_as_it_is():
+    found = [
+        volume.split(":")
+        for service in SERVICES.values()
+        for volume in service.get("volumes", [])
+        if volume.startswith("./")
+    ]
+    assert len(found) == 3
+    for source, _, *mode in found:
+        assert (ROOT / source).is_dir()
+        assert mode == ["ro"]
+
+
+def test_prometheus_scrapes_the_api_and_finds_its_rules():
+    settings = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text("utf-8"))
+    (job,) = [job for job in settings["scrape_configs"] if job["job_name"] == "flashstock"]
+    (target,) = job["static_configs"][0]["targets"]
+    name, port = target.split(":")
+    arguments = SERVICES[name]["command"]
+    assert port == arguments[arguments.index("--port") + 1]
+    for rules in settings["rule_files"]:
+        assert (ROOT / "deploy/prometheus" / rules).is_file()
+
+
+def test_grafana_is_given_the_sources_that_run_and_the_dashboard():
+    provisioning = ROOT / "deploy/grafana/provisioning"
+    sources = yaml.safe_load((provisioning / "datasources/prometheus.yml").read_text("utf-8"))
+    hosts = {urlsplit(one["url"]).hostname for one in sources["datasources"]}
+    assert hosts == {"prometheus", "jaeger"} <= SERVICES.keys()
+    boards = yaml.safe_load((provisioning / "dashboards/flashstock.yml").read_text("utf-8"))
+    mounted = dict(volume.split(":")[1::-1] for volume in SERVICES["grafana"]["volumes"])
+    assert mounted[boards["providers"][0]["options"]["path"]] == "./deploy/grafana/dashboards"
+
+
+def test_traces_go_where_somebody_listens():
+    for name in OWN:
+        endpoint = OWN[name]["environment"]["OTEL_EXPORTER_OTLP_ENDPOINT"]
+        assert endpoint == "http://jaeger:4318"
+    assert "[tracing]" in (ROOT / "Dockerfile").read_text("utf-8")
+
+
+def test_only_the_api_is_open_to_others():
+    ports = {name: service.get("ports", []) for name, service in SERVICES.items()}
+    assert ports.pop("api")
+    assert all(one.startswith("127.0.0.1:") for listed in ports.values() for one in listed)
 
 
 def test_the_image_copies_only_what_the_build_context_has():
