@@ -115,13 +115,11 @@ local function write_ended(ended)
 end
 
 -- Writes every group that changed, where it stands in the lists, and the pool's counters. A group
--- without a seat left to settle is remembered as long as a request is.
-local SAVED_AT_ONCE = 500 -- `unpack` has a limit
-
-local function save_some(first, last)
+-- without a seat left to settle is remembered as long as a request is. A call has to do with some
+-- hundred groups: what it releases and settles is bounded, and so is what Lua can hand to a command.
+local function save_groups(pool)
   local packed, listed, unlisted, ends = {}, {}, {}, {}
-  for index = first, last do
-    local group = touched[index]
+  for _, group in ipairs(touched) do
     packed[#packed + 1] = group.digest
     packed[#packed + 1] = pack_group(group)
     if group.state == 'o' and seats_missing(group) > 0 then
@@ -135,7 +133,9 @@ local function save_some(first, last)
       ends[#ends + 1] = group.digest
     end
   end
-  call('HSET', keys.groups, unpack(packed))
+  if #packed > 0 then
+    call('HSET', keys.groups, unpack(packed))
+  end
   if #listed > 0 then
     call('ZADD', keys.open, unpack(listed))
   end
@@ -144,12 +144,6 @@ local function save_some(first, last)
   end
   if #ends > 0 then
     call('ZADD', keys.ends, unpack(ends))
-  end
-end
-
-local function save_groups(pool)
-  for first = 1, #touched, SAVED_AT_ONCE do
-    save_some(first, math.min(first + SAVED_AT_ONCE - 1, #touched))
   end
   call('HSET', keys.pool, 'available', pool.available, 'held', pool.held, 'sold', pool.sold,
     'locked', pool.locked, 'groups_open', pool.groups_open)

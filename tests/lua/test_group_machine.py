@@ -55,7 +55,7 @@ from tests.reference.group_subjects import GroupsInMemory, groups_on_server
 from tests.reference.invariants import check
 from tests.reference.subjects import RETENTION_MS, START_MS, OnServer
 
-EXAMPLES = int(os.environ.get("STATE_MACHINE_EXAMPLES", "120"))
+EXAMPLES = int(os.environ.get("STATE_MACHINE_EXAMPLES", "50"))
 
 Answer = TypeVar("Answer")
 Store = HotStore | ReferenceGroupStore

@@ -10,12 +10,16 @@ from flashstock.hotpath.scripts import (
     ConfigureStatus,
     ExpireStatus,
     KnownStatus,
+    ListOpenGroupsStatus,
     LookupStatus,
+    ReadGroupsStatus,
     ReclaimStatus,
     RepairStatus,
     ReserveCartStatus,
     ReserveStatus,
     SnapshotStatus,
+    SweepGroupsStatus,
+    TakeSeatsStatus,
     build_keys,
 )
 from flashstock.model.rules import POOL_QUANTITY_MAX
@@ -99,3 +103,28 @@ async def test_known_counts_digests_and_not_batches(shard):
     known = await shard.store.known("p", 378)
     assert known is not None
     assert len(known[1]) == 378
+
+
+GROUPS = "groups"
+SEAT = [1, key(3), "b", "1", "open"]
+
+
+@pytest.mark.parametrize(
+    ("name", "pool", "arguments", "expected"),
+    [
+        ("take_seats", GROUPS, SEAT, TakeSeatsStatus.OK),
+        ("take_seats", HERE, SEAT, TakeSeatsStatus.NOT_A_GROUP_BUY),
+        ("take_seats", NOWHERE, SEAT, TakeSeatsStatus.UNKNOWN_POOL),
+        ("sweep_groups", GROUPS, [8], SweepGroupsStatus.OK),
+        ("sweep_groups", NOWHERE, [8], SweepGroupsStatus.UNKNOWN_POOL),
+        ("read_groups", GROUPS, [8, key(3)], ReadGroupsStatus.OK),
+        ("list_open_groups", GROUPS, [8, "", ""], ListOpenGroupsStatus.OK),
+        ("list_open_groups", HERE, [8, "", ""], ListOpenGroupsStatus.NOT_A_GROUP_BUY),
+        ("list_open_groups", NOWHERE, [8, "", ""], ListOpenGroupsStatus.UNKNOWN_POOL),
+        ("expire", GROUPS, [8], ExpireStatus.GROUP_POOL),
+    ],
+)
+async def test_what_a_script_says_of_groups(shard, name, pool, arguments, expected):
+    await create(shard.store, HERE)
+    await create(shard.store, GROUPS, group_buy="3:60000:0:1:0:ordinary:pay:0:")
+    assert await status(shard, name, pool, [pool, *arguments]) == expected

@@ -352,7 +352,7 @@ async def test_a_sweep_does_a_bounded_part_of_many_groups(valkey_shard):
 
 @pytest.mark.parametrize("how", ["sweep", "ask"])
 async def test_many_groups_whose_last_seats_expire_at_once_end_in_parts(valkey_shard, how):
-    """More than Lua can hand to one command; each group is found in one part or the other."""
+    """No call ends more than a bounded number, and each group ends in one of them."""
     store = valkey_shard.store
     await sell_to_groups(store, total=800)
     for first in range(0, 700, 100):

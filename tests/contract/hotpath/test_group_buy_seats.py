@@ -45,7 +45,6 @@ NEW = Attests(new_buyer=True).packed()
 
 
 async def test_a_seat_and_its_unit_are_taken_together(group_subject, store):
-    """TakeSeatsStatus.OK and ReadGroupsStatus.OK; the verdicts say the rest."""
     await sell_to_groups(store)
     reply = await seated(store, (1, "a", OPEN), (2, "b", 1))
     records = [unpack_record(packed.decode()) for packed in reply.replays]
@@ -274,13 +273,13 @@ async def test_a_pool_sells_to_groups_or_without(store):
     assert await asking.verdicts(store, "groups", (1, "a", 1)) == [Verdict.GROUP_ONLY]
     cart = await store.reserve_cart(0, "cart", "a", [("groups", key(2), 1)])
     assert [line.verdict for line in cart.lines] == [Verdict.GROUP_ONLY]
-    with pytest.raises(NotAGroupBuy):  # TakeSeatsStatus.NOT_A_GROUP_BUY
+    with pytest.raises(NotAGroupBuy):
         await take(store, (1, "a", OPEN), pool="plain")
-    with pytest.raises(NotAGroupBuy):  # ListOpenGroupsStatus.NOT_A_GROUP_BUY
+    with pytest.raises(NotAGroupBuy):
         await store.list_open_groups("plain", 5)
-    with pytest.raises(UnknownPool):  # TakeSeatsStatus.UNKNOWN_POOL
+    with pytest.raises(UnknownPool):
         await take(store, (1, "a", OPEN), pool="none")
-    with pytest.raises(UnknownPool):  # ListOpenGroupsStatus.UNKNOWN_POOL
+    with pytest.raises(UnknownPool):
         await store.list_open_groups("none", 5)
 
 
@@ -307,7 +306,6 @@ async def test_a_group_keeps_the_rules_it_was_opened_under(store):
 
 
 async def test_open_groups_are_listed_nearest_to_full_first(group_subject, store):
-    """ListOpenGroupsStatus.OK, page by page."""
     await sell_to_groups(store, total=100, size=4)
     await seated(store, (1, "a", OPEN), (2, "b", OPEN), (3, "c", OPEN), (4, "d", 2), (5, "e", 3))
     await seated(store, (6, "f", 3), (7, "g", OPEN), (8, "h", 7), (9, "i", 7), (10, "j", 7))
