@@ -142,13 +142,14 @@ class OnServer:
 
     async def log(self) -> list[tuple[int, events.Event]]:
         """The whole log, decoded. Raises where an entry can't be read or is numbered wrongly."""
-        fresh = await ShardLog(self.client, 0).read(self._read_up_to, entries_max=100_000)
-        for entry in fresh:
-            event = events.decode(entry)
-            assert events.encode(event) == (entry.kind, entry.payload)
-            assert entry.generation == int(self.scripts.generation)
-            self._log.append((entry.seq, event))
-            self._read_up_to = entry.stream_id
+        log = ShardLog(self.client, 0)
+        while fresh := await log.read(self._read_up_to, entries_max=100_000):
+            for entry in fresh:
+                event = events.decode(entry)
+                assert events.encode(event) == (entry.kind, entry.payload)
+                assert entry.generation == int(self.scripts.generation)
+                self._log.append((entry.seq, event))
+                self._read_up_to = entry.stream_id
         return self._log
 
     async def state(self, pools: Iterable[str]) -> ShardState:
