@@ -14,8 +14,10 @@ import redis
 from flashstock import bootstrap
 from flashstock.errors import FlashstockError, NotRecorded, Overloaded
 from flashstock.hotpath import keys
+from flashstock.hotpath.group_calls import join
+from flashstock.hotpath.scripts import SettleGroupStatus
 from flashstock.model.group_rules import GroupDeduct, GroupRules, GroupType
-from flashstock.model.ids import parse_reservation_id
+from flashstock.model.ids import digest_of, parse_reservation_id
 from flashstock.model.states import PoolState
 from flashstock.reconcile.watch import Watch
 from flashstock.service.reservations import Answer
@@ -276,6 +278,47 @@ async def test_what_differs_of_a_group_is_found_and_mended_by_a_rebuild(
         assert mended["pools"] == [{"pool": PAY, "remedy": "rebuild the shard from SQL"}]
         await lose_everything(node, valkey_url, 1)
         assert dump_of(valkey_url).groups == before.groups
+        assert (await node.reconciler.report())["ok"]
+
+
+async def test_a_large_group_that_failed_is_settled_to_its_end_after_a_rebuild(
+    valkey_url, sqlite_url
+):
+    """Its seats are given back in bounded steps, and Redis is lost between two of them."""
+    settings = await settings_for(valkey_url, sqlite_url)
+    async with opened(settings) as node:
+        store = node.stores.store
+        rules = GroupRules(300, BRIEF_MS)
+        await node.create("large", 300, group_buy=rules.text, hold_ms=LIFE_MS)
+        group = await node.seat("large", "opener", "open")
+        digests = [digest_of("seat", str(number)) for number in range(200)]
+        for some in (digests[:128], digests[128:]):
+            columns = ([f"b-{one}" for one in some], ["1"] * len(some))
+            await store.take_seats(
+                "large", len(some), some, *columns, [join(group[-16:])] * len(some)
+            )
+        for seat in (group, *(f"large~{digest}" for digest in digests[:3])):
+            assert isinstance(await pay(node, seat), tuple)
+        await brief_ones_end(node)
+        target = parse_reservation_id(group)
+        assert target is not None
+        assert (await store.settle_group(target))[0] is SettleGroupStatus.MORE
+        await node.is_applied()
+        (row,) = await node.stores.queries.groups_by_ids([group])
+        assert (row.state, row.pending + row.paid) == ("failed", 201 - 128)
+        await lose_everything(node, valkey_url, 1)
+        assert (await node.reconciler.report())["ok"]
+        await brief_ones_end(node)
+
+        async def is_settled() -> bool:
+            await store.expire("large", 8)
+            await node.is_applied()
+            (row,) = await node.stores.queries.groups_by_ids([group])
+            return not row.unsettled
+
+        await eventually(is_settled, "every seat is given back")
+        assert (await node.pools.get("large")).counters.available == 300
+        assert len(await node.stores.queries.refunds(0, 10)) == 4
         assert (await node.reconciler.report())["ok"]
 
 

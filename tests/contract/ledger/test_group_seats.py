@@ -236,6 +236,13 @@ async def test_in_one_batch_it_takes_nothing_more_either(book: Book):
     assert await book.queries.refunds(0, 10) == []
 
 
+async def test_nor_does_it_fail_with_another_number_of_paid_seats(book: Book):
+    await write(book, True, pool_of_groups())
+    applied = await book.write(opened(1), seats(1, 1, 2), confirmed(1), failed(1, 2))
+    assert len(applied.quarantined) == 1
+    assert await counts(book) == ("open", 1, 1, 0)
+
+
 @pytest.mark.parametrize(
     ("event", "rest"),
     [
