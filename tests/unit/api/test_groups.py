@@ -24,7 +24,7 @@ from flashstock.errors import InvalidRequest, UnknownPool
 from flashstock.hotpath.asking import Verdicted
 from flashstock.hotpath.scripts import Verdict
 from flashstock.model.group_rules import GroupRules, GroupType, PriceTier, parse_group_rules
-from flashstock.model.states import GroupState
+from flashstock.model.states import GroupState, ReservationState
 from tests.unit.api.fakes import NOW_MS, record, seats_reply
 from tests.unit.api.routes import RESERVATION, assert_problem, send
 
@@ -222,6 +222,21 @@ async def test_a_replay_of_a_seat_says_so(fakes):
     assert response.status_code == 200
     assert response.headers["idempotency-replayed"] == "true"
     assert response.json()["group"] == f"campaign-1~{GROUP}"
+
+
+@pytest.mark.parametrize("state", [ReservationState.HELD, ReservationState.ORDERED])
+async def test_a_seat_just_taken_is_what_its_replay_will_say(fakes, state):
+    """To the letter, receipt included; it is put together in another way."""
+    asked = {"buyer": record().buyer, "quantity": record().quantity}
+    seat = record(state, cart=f"g:{GROUP}").pack().encode()
+    bodies = []
+    async with fakes.client("storefront") as client:
+        for verdict in (Verdict.HELD, Verdict.REPLAYED):
+            fakes.seats.outcome = Verdicted(int(verdict), seats_reply(), seat)
+            response = await send(client, "POST", f"/v1/groups/{RESERVATION}/join", asked)
+            bodies.append(response.json())
+    assert bodies[0] == bodies[1]
+    assert bodies[0]["state"] == state.value
 
 
 @pytest.mark.parametrize(
