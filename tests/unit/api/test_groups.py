@@ -228,7 +228,7 @@ async def test_a_replay_of_a_seat_says_so(fakes):
 async def test_a_seat_just_taken_is_what_its_replay_will_say(fakes, state):
     """To the letter, receipt included; it is put together in another way."""
     asked = {"buyer": record().buyer, "quantity": record().quantity}
-    seat = record(state, cart=f"g:{GROUP}").pack().encode()
+    seat = record(state=state, cart=f"g:{GROUP}").pack().encode()
     bodies = []
     async with fakes.client("storefront") as client:
         for verdict in (Verdict.HELD, Verdict.REPLAYED):
