@@ -189,7 +189,8 @@ class LastPayers:
         target, reference = ReservationId(pool, seat), f"pay {seat}"
         sent_to = self._stores[: 2 if random.random() < 0.1 else 1]
         replies = await asyncio.gather(*(one.confirm(target, reference) for one in sent_to))
-        decided_ms = replies[0].now_ms
+        # One sent from two sides is decided by whichever comes first.
+        decided_ms = min(reply.now_ms for reply in replies)
         self._takes_ms = min(150.0, max(0.0, self._takes_ms + 0.05 * (decided_ms - due_ms)))
         statuses = tuple(PaySeatStatus(reply.status) for reply in replies)
         return PaymentRace(opener, seat, statuses, decided_ms - deadline_ms)
