@@ -22,22 +22,23 @@ if ARGV[3] ~= '' then
     first = call('ZCOUNT', KEYS[4], '-inf', '(' .. ARGV[3])
   end
 end
-local answer, shown, more = { 0, now, seq, 0 }, 0, true
+local answer, shown, more = { 0, now, seq, 0 }, 0, false
 for _ = 1, PAGES_MAX do
   local page = call('ZRANGE', KEYS[4], first, first + limit, 'WITHSCORES')
   for index = 1, #page, 2 do
-    local packed = shown < limit and call('HGET', KEYS[3], page[index])
-    if packed and tonumber(string.match(packed, '^%a(%d+)')) > now then
+    local packed = not more and call('HGET', KEYS[3], page[index])
+    local live = packed and tonumber(string.match(packed, '^%a(%d+)')) > now
+    more = more or live and shown == limit
+    if live and not more then
       shown = shown + 1
       answer[#answer + 1], answer[#answer + 2], answer[#answer + 3] =
         page[index], page[index + 1], packed
     end
   end
-  more = #page > 2 * limit
-  if shown == limit or not more then
+  first = first + limit + 1
+  if more or #page <= 2 * limit then
     break
   end
-  first = first + limit
 end
-answer[4] = more and shown > 0 and 1 or 0
+answer[4] = more and 1 or 0
 return answer

@@ -342,3 +342,20 @@ async def test_a_group_is_shown_with_those_who_paid_first(store):
     shown = (await store.read_groups("p", [key(1), key(9)], 1)).groups
     assert [digest for digest, _ in shown[0].seats] == [key(3)]
     assert shown[1] is None
+
+
+async def test_what_has_ended_is_no_further_page(group_subject, store):
+    """Nobody has swept; the list passes over what is over, and says "more" of the rest alone."""
+    await sell_to_groups(store, total=100)
+    await seated(store, *((number, f"a{number}", OPEN) for number in range(1, 8)))
+    await group_subject.set_clock(START_MS + 1)
+    await seated(store, (8, "b", OPEN), (9, "c", OPEN))
+    await group_subject.set_clock(DEADLINE_MS)
+    first = await store.list_open_groups("p", 1)
+    assert (len(first.groups), first.more) == (1, True)
+    last = first.groups[0]
+    rest = await store.list_open_groups("p", 1, (last.score, last.digest))
+    assert (len(rest.groups), rest.more) == (1, False)
+    assert {last.digest, rest.groups[0].digest} == {key(8), key(9)}
+    await group_subject.set_clock(DEADLINE_MS + 1)
+    assert (await store.list_open_groups("p", 1)).groups == ()
