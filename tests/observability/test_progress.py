@@ -26,6 +26,7 @@ async def test_a_reconciliation_tells_what_it_has_compared(sale):
 
     report = await bootstrap.reconcile(settings, repair=False, dry_run=True, on_page=note)
     assert pages == sorted(pages)
+    assert pages[0] == (report["pools_checked"], 0), "pools come first"
     assert pages[-1] == (report["pools_checked"], report["reservations_checked"])
     assert report["reservations_checked"] > 0
 

@@ -15,7 +15,7 @@ from tests.tidy.sources import ROOT
 from website import __main__ as build
 from website.checking import problems
 from website.command_reference import command_reference
-from website.http_reference import METHODS, http_reference
+from website.http_reference import http_reference
 from website.interface import openapi_document
 from website.navigation import configuration
 from website.pages import on_the_site
@@ -102,8 +102,8 @@ def test_the_http_reference_has_every_operation():
     served = {
         f"{method.upper()} {path}"
         for path, item in document["paths"].items()
-        for method in METHODS
-        if method in item
+        for method in item
+        if method not in {"summary", "description", "servers", "parameters"}
     }
     assert described == served
     assert len(served) > 100

@@ -224,7 +224,9 @@ class HotRoutes:
         count = self._counting(route)
 
         def guarded(headers: Mapping[bytes, bytes], body: bytes, respond: Respond) -> None:
-            if (sent := request_ids.sane(headers.get(request_ids.HEADER))) is not None:
+            if request_ids.HEADER in headers and (
+                sent := request_ids.sane(headers[request_ids.HEADER])
+            ):
                 respond = _marking(sent, respond)
 
             def counted(answer: LeanAnswer) -> None:

@@ -5,28 +5,29 @@ from __future__ import annotations
 import io
 import json
 import logging
+import sys
 
 import pytest
 
-from flashstock.api.request_ids import RequestIdFilter
 from flashstock.errors import Unavailable
-from flashstock.supervisor.logs import JsonFormatter
+from flashstock.supervisor.logs import configure_logging
 from tests.unit.api.routes import RESERVATION, send
 
 RESERVE = {"pool": "campaign-1", "buyer": "b", "quantity": 1}
 
 
 @pytest.fixture
-def logged():
-    """What a process would print, line by line."""
+def logged(monkeypatch):
+    """What a process prints, line by line."""
     stream = io.StringIO()
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(JsonFormatter("api-worker"))
-    handler.addFilter(RequestIdFilter())
-    logger = logging.getLogger("flashstock")
-    logger.addHandler(handler)
+    monkeypatch.setattr(sys, "stderr", stream)
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    root.handlers = []  # those of pytest are not to be closed
+    configure_logging("api-worker", "warning")
     yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
-    logger.removeHandler(handler)
+    root.handlers = before
+    root.setLevel(level)
 
 
 @pytest.mark.parametrize(
