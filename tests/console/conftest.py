@@ -15,6 +15,10 @@ from tests.console.visitor import Visitor
 
 ADMIN_KEY = "an-admin-key-of-the-tests"
 SKU = "<script>alert(1)</script>"
+SUPER: dict[str, Any] = {
+    "type": "super",
+    "tiers": [{"seats": 1, "price_minor": 1_990}, {"seats": 3, "price_minor": 1_490}],
+}
 BUYER = '"><img src=x onerror=alert(1)>'
 
 
@@ -32,6 +36,7 @@ class Shop:
     url: str
     keys: dict[str, str] = field(default_factory=dict)
     hold: str = ""
+    group: str = ""
     campaign: str = ""
     draft: str = ""
     webhook: str = ""
@@ -80,6 +85,10 @@ def _fill(shop: Shop) -> None:
     shop.api("POST", "/v1/pools", {"id": "mugs", "sku": SKU, "quantity": 20, "hold_seconds": 3_600})
     hold = {"pool": "mugs", "buyer": BUYER, "quantity": 2}
     shop.hold = shop.api("POST", "/v1/reservations", hold, key="hold-1")["id"]
+    tea = {"id": "tea", "sku": SKU, "quantity": 90, "group_buy": {"size": 3, **SUPER}}
+    shop.api("POST", "/v1/pools", tea)
+    opened = {"pool": "tea", "buyer": BUYER}
+    shop.group = shop.api("POST", "/v1/groups", opened, key="group-1")["group"]
     shop.api("PUT", "/v1/locations/east", {"name": "East"})
     shop.api("PUT", "/v1/skus/SKU-1", {"title": "A <b>mug</b>"})
     line = {"sku": "SKU-1", "location": "east", "quantity": 500}

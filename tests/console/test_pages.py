@@ -36,12 +36,21 @@ class Refused(HTMLParser):
 def pages_of(shop: Shop) -> list[str]:
     """Every page there is, of what the shop has."""
     found = paths(
-        "GET", pool="mugs", code=shop.campaign, reservation=shop.hold, sku="SKU-1", topic="none"
+        "GET",
+        pool="mugs",
+        pool_of_groups="tea",
+        group=shop.group,
+        code=shop.campaign,
+        reservation=shop.hold,
+        sku="SKU-1",
+        topic="none",
     )
     more = ["?pool=mugs", f"?q={shop.hold}", "?q=nobody", "?pool=mugs&q=nobody"]
     asked = [f"/console/reservations{query}" for query in more]
     asked += ["/console/pools?q=mu", "/console/movements?sku=SKU-1&kind=receive"]
     asked += ["/console/reconciliation?compare=now", "/console/identities?deep=yes"]
+    asked += [f"/console/groups?q={shop.group}", f"/console/reservations/{shop.group}"]
+    asked += ["/console/pools/tea", "/console/groups/of/tea?after=0~aaaaaaaaaaaaaaaa"]
     asked += ["/console/webhooks?state=all", "/console/refunds?show=all", "/console/audit?via=api"]
     return [path for path in found if "/live/" not in path and "sign-in" not in path] + asked
 
@@ -59,7 +68,7 @@ def test_every_page_shows_what_there_is(shop: Shop):
 
 def test_every_page_is_there_when_there_is_nothing(empty_service: Service):
     visitor = Visitor(empty_service.url)
-    absent = {"pool", "code", "reservation", "sku", "topic"}
+    absent = {"pool", "pool_of_groups", "group", "code", "reservation", "sku", "topic"}
     for path in paths("GET", **dict.fromkeys(absent, "none")):
         known = not path.endswith("/none") and "/none/" not in path
         response = visitor.client.get(path, follow_redirects=True)
@@ -74,6 +83,7 @@ def test_every_page_is_there_when_there_is_nothing(empty_service: Service):
         ("/console/pools", SKU),
         ("/console/pools/mugs", SKU),
         ("/console/reservations?pool=mugs", BUYER),
+        ("/console/groups", SKU),
         ("/console/campaigns", "<b>Winter</b>"),
         ("/console/reservations?q=%3Cimg%3E", "<img>"),
     ],
@@ -91,6 +101,11 @@ def test_what_is_wrong_is_told_on_a_page_with_the_same_headers(shop: Shop):
         ("/console/pools/none", 404),
         ("/console/pools/%3Cscript%3E", 404),
         ("/console/live/none", 404),
+        ("/console/live/group/none", 404),
+        ("/console/live/groups/a~b", 404),
+        ("/console/groups/none", 404),
+        ("/console/groups/of/mugs", 409),
+        ("/console/groups/of/tea?after=x", 422),
         ("/console/movements?after=x", 422),
     ):
         response = visitor.client.get(path)

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from flashstock.api.bodies import format_time
 from flashstock.campaigns.terms import ITEMS_MAX, Item, Terms
+from flashstock.console.group_form import GroupFields, asked_group_buy, group_fields
 from flashstock.console.routing import Asked, as_utc
 from flashstock.errors import InvalidRequest
 
@@ -29,6 +30,7 @@ class ItemRow:
     currency: str = ""
     title: str = ""
     waves: str = ""
+    group: GroupFields = field(default_factory=GroupFields)
     kept: str = ""
     """What stays as it is, in words."""
 
@@ -114,6 +116,7 @@ def _asked_item(asked: Asked, row: int, known: Mapping[int, Item]) -> dict[str, 
         "currency": asked.text_or_none(f"currency-{row}"),
         "title": asked.text_or_none(f"title-{row}"),
         "waves": _waves(asked.text_or_none(f"waves-{row}"), f"waves-{row}"),
+        "group_buy": asked_group_buy(asked, f"-{row}"),
     }
     kept = known.get(number or 0)
     if kept is not None and kept.sku == sku:
@@ -136,6 +139,7 @@ def _row(item: Item) -> ItemRow:
         currency=item.currency,
         title=item.title,
         waves="\n".join(f"{format_time(wave.at_ms)} {wave.quantity}" for wave in item.waves),
+        group=group_fields(item.group_buy),
         kept="; ".join(kept),
     )
 

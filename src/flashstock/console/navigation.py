@@ -38,6 +38,7 @@ SECTIONS: Final = (
     Section("Sale", "Overview", PATH),
     Section("Sale", "Pools", f"{PATH}/pools"),
     Section("Sale", "Campaigns", f"{PATH}/campaigns", _with_book),
+    Section("Sale", "Groups", f"{PATH}/groups"),
     Section("Sale", "Reservations", f"{PATH}/reservations"),
     Section("Stock", "Stock book", f"{PATH}/stock", _with_book),
     Section("Stock", "Movements", f"{PATH}/movements", _with_book),

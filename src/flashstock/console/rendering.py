@@ -14,6 +14,7 @@ from markupsafe import Markup
 from flashstock import __version__
 from flashstock.console import charts
 from flashstock.console.routing import path_to
+from flashstock.model.group_rules import parse_group_rules
 
 HERE: Final = Path(__file__).parent
 _MINUTE_MS: Final = 60_000
@@ -36,6 +37,7 @@ def environment() -> Environment:
         version=__version__,
         assets=digest_of_assets(),
         charts=charts,
+        group_rules=parse_group_rules,
         query_string=query_string,
         path_to=path_to,
     )

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from flashstock.ledger.engine import insert_if_absent, writing
 from flashstock.ledger.group_queries import GroupQueries
+from flashstock.ledger.group_watch_queries import GroupWatchQueries
 from flashstock.ledger.journal_queries import JournalQueries
 from flashstock.ledger.pool_queries import PoolQueries
 from flashstock.ledger.quarantine_queries import QuarantineQueries
@@ -46,6 +47,7 @@ class Queries(
     ReservationQueries,
     GroupQueries,
     ShownGroupQueries,
+    GroupWatchQueries,
     JournalQueries,
     QuarantineQueries,
     WatchQueries,

@@ -4,6 +4,7 @@ from typing import Final
 
 from flashstock.console.pages import (
     campaigns,
+    groups,
     overview,
     pools,
     proof,
@@ -18,6 +19,7 @@ ROUTES: Final = (
     *overview.ROUTES,
     *pools.ROUTES,
     *campaigns.ROUTES,
+    *groups.ROUTES,
     *reservations.ROUTES,
     *stock.ROUTES,
     *proof.ROUTES,

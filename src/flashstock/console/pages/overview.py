@@ -10,10 +10,11 @@ from markupsafe import Markup
 from starlette.responses import Response, StreamingResponse
 
 from flashstock.console.broadcast import Subject, as_events
+from flashstock.console.group_subjects import GroupsOfPool, OneGroup
 from flashstock.console.routing import Asked, page
 from flashstock.console.subjects import OnePool, Overview
-from flashstock.errors import UnknownPath, UnknownPool
-from flashstock.model.ids import POOL_ID_PATTERN
+from flashstock.errors import UnknownGroup, UnknownPath, UnknownPool
+from flashstock.model.ids import POOL_ID_PATTERN, parse_reservation_id
 
 if TYPE_CHECKING:
     from flashstock.console.application import Console
@@ -49,12 +50,20 @@ def _maker(console: Console, topic: str) -> Callable[[], Subject]:
     services, templates = console.services, console.templates
     if topic == OVERVIEW:
         return lambda: Overview(services, templates, console.now_ms)
-    kind, _, pool = topic.partition("/")
-    if kind != "pool":
+    kind, _, name = topic.partition("/")
+    if kind == "group":
+        group = parse_reservation_id(name)
+        if group is None:
+            raise UnknownGroup(f"{name[:100]!r} is not a group id", group=name[:100])
+        return lambda: OneGroup(group, services, templates, console.now_ms)
+    if kind not in _OF_A_POOL:
         raise UnknownPath("there is nothing to watch at this path")
-    if _POOL_ID.fullmatch(pool) is None:
-        raise UnknownPool(f"{pool[:100]!r} is not a pool id", pool=pool[:100])
-    return lambda: OnePool(pool, services, templates, console.now_ms)
+    if _POOL_ID.fullmatch(name) is None:
+        raise UnknownPool(f"{name[:100]!r} is not a pool id", pool=name[:100])
+    return lambda: _OF_A_POOL[kind](name, services, templates, console.now_ms)
+
+
+_OF_A_POOL: Final[dict[str, Callable[..., Subject]]] = {"pool": OnePool, "groups": GroupsOfPool}
 
 
 ROUTES = (page("", overview), page("/live/{topic:path}", live))

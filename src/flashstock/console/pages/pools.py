@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from flashstock.api.schemas_pools import AdjustRequest, PoolRequest
 from flashstock.campaigns.terms import CODE_PATTERN
+from flashstock.console.group_form import GroupFields, asked_group_buy
 from flashstock.console.pages.overview import live_part
 from flashstock.console.routing import Asked, Done, action, page, path_to
 from flashstock.console.subjects import phase_of
@@ -22,9 +23,11 @@ _POOL_ID: Final = re.compile(POOL_ID_PATTERN)
 _OF_CAMPAIGN: Final = re.compile(CODE_PATTERN.removesuffix("$").removeprefix("^") + r"(?=[-:])")
 
 
-def known_pool(asked: Asked) -> str:
-    """The pool of the path. Text that can't be an id names none: nobody needs to be asked."""
-    pool = asked.named("pool")
+def known_pool(asked: Asked, part: str = "pool") -> str:
+    """The pool that a part of the path names. Text that can't be an id names none: nobody needs
+    to be asked.
+    """
+    pool = asked.named(part)
     if _POOL_ID.fullmatch(pool) is None:
         raise UnknownPool(f"{pool[:100]!r} is not a pool id", pool=pool[:100])
     return pool
@@ -65,7 +68,7 @@ async def pool(asked: Asked) -> Response:
 
 async def new_pool(asked: Asked) -> Response:
     """The form for one more."""
-    return asked.render("pool_new.html")
+    return asked.render("pool_new.html", group=GroupFields())
 
 
 async def create(asked: Asked) -> Done:
@@ -81,6 +84,7 @@ async def create(asked: Asked) -> Done:
             "starts_at": asked.time_or_none("starts_at"),
             "ends_at": asked.time_or_none("ends_at"),
             "durability": asked.text_or_none("durability"),
+            "group_buy": asked_group_buy(asked),
         },
     )
     _, created = await asked.services.pools.create(

@@ -12,7 +12,8 @@ from flashstock.console.routing import Asked, Done, action, page, path_to
 from flashstock.errors import UnknownReservation
 from flashstock.model.ids import POOL_ID_PATTERN, parse_reservation_id
 from flashstock.model.rules import BUYER_LENGTH_MAX, NO_DEADLINE_MS
-from flashstock.model.states import ReservationState
+from flashstock.model.states import GroupState, ReservationState
+from flashstock.service.views import ReservationView
 
 PAGE_ROWS: Final = 50
 
@@ -52,21 +53,28 @@ async def reservation(asked: Asked) -> Response:
     """One, as Redis has it this instant, and what SQL has written down of it."""
     reservation_id = asked.named("reservation")
     view = await asked.services.reservations.get(reservation_id)
+    ends_unpaid = view.state in (ReservationState.HELD, ReservationState.ORDERED)
     return asked.render(
         "reservation.html",
         view=view,
         stored=await asked.services.queries.reservation(reservation_id),
-        may_end=view.state in (ReservationState.HELD, ReservationState.ORDERED),
+        may_extend=ends_unpaid,
+        may_end=ends_unpaid or await _is_paid_seat_of_open_group(asked, view),
         no_deadline_ms=NO_DEADLINE_MS,
     )
 
 
 async def release(asked: Asked) -> Done:
-    """Take a hold from its buyer: the units are for sale again."""
+    """Take a hold from its buyer: the units are for sale again. So is a seat in an open group,
+    and what was paid for it is due back.
+    """
     reservation_id = asked.named("reservation")
     answer = await asked.services.reservations.cancel(reservation_id, "revoked")
     quantity, pool = answer.view.record.quantity, answer.view.record.pool
     said = f"Released: {quantity:,} units are back in {pool}."
+    if answer.view.group:
+        due = answer.view.state is ReservationState.REFUNDED
+        said = f"Released: the seat is free again{', and a refund is due' if due else ''}."
     if answer.replayed:
         said = "It had been released before: nothing changed."
     return Done(path_to("reservations", reservation_id), said)
@@ -81,6 +89,13 @@ async def extend(asked: Asked) -> Done:
     if not answer.replayed:
         said = f"The hold now lasts {request.seconds:,} s from now."
     return Done(path_to("reservations", reservation_id), said)
+
+
+async def _is_paid_seat_of_open_group(asked: Asked, view: ReservationView) -> bool:
+    if not view.group or view.state not in (ReservationState.PAID, ReservationState.CONFIRMED):
+        return False
+    group = await asked.services.groups.get(view.group)
+    return group.record.state is GroupState.OPEN
 
 
 async def _named(asked: Asked, text: str) -> str | None:
