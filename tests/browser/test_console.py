@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 from playwright.sync_api import Page, expect
 
-from flashstock.client import BlockingClient, PoolOrder
+from flashstock.client import BlockingClient, GroupBuy, PoolOrder
 from tests.acceptance.processes import Service, run_flashstock, serving
 from tests.browser.accessibility import findings, too_wide
 from tests.browser.conftest import DESKTOP, PATIENCE_MS, SMALL_PHONE, Visitors, picture
@@ -21,6 +21,7 @@ expect.set_options(timeout=PATIENCE_MS)
 
 POOL = "sneaker"
 UNITS = 1_000_000
+TOGETHER = "tea-for-two"
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ def keys(keyed: tuple[Service, Keys]) -> Keys:
 def sale(service: Service, keys: Keys) -> Iterator[RunningSale]:
     with BlockingClient(service.url, api_key=keys.desk) as operator:
         operator.open_pool(PoolOrder(POOL, "SNK-42", UNITS, per_buyer_limit=5))
+        operator.open_pool(PoolOrder(TOGETHER, "TEA", 10, group_buy=GroupBuy(2)))
     with RunningSale(service.url, POOL, keys.shop) as running:
         yield running
 
@@ -150,6 +152,27 @@ def test_pause_add_stock_release_a_hold_and_find_it_on_record(
         expect(row.first).to_contain_text("done")
 
 
+def test_watch_a_group_until_it_forms(visitors: Visitors, service: Service, keys: Keys):
+    page = visitors.page()
+    sign_in(page, keys.desk)
+    with BlockingClient(service.url, api_key=keys.shop) as shop:
+        opener = shop.open_group(TOGETHER, "ada", "ada-2").reservation
+        page.get_by_role("navigation").get_by_role("link", name="Groups").click()
+        page.get_by_role("link", name=TOGETHER, exact=True).click()
+        page.get_by_role("link", name=opener.id).click()
+        expect(page.get_by_test_id("time-left")).to_be_visible()
+        shop.confirm(opener.id, "pay-ada")
+        expect(page.get_by_test_id("missing").locator("strong")).to_have_text("1")
+        joiner = shop.join_group(opener.id, "bob", "bob-1").reservation
+        expect(page.get_by_role("region", name="Members")).to_contain_text("bob")
+        shop.confirm(joiner.id, "pay-bob")
+        expect(page.get_by_test_id("missing").locator("strong")).to_have_text("0")
+    expect(page.get_by_test_id("group-state")).to_have_text("formed")
+    page.get_by_role("link", name=TOGETHER, exact=True).click()
+    expect(page.get_by_test_id("formed").locator("strong")).to_have_text("1")
+    page.screenshot(path=picture("console-groups"), full_page=True)
+
+
 def test_the_books_balance_and_a_repair_has_nothing_to_do(visitors: Visitors, keys: Keys):
     page = visitors.page()
     sign_in(page, keys.desk)
@@ -160,8 +183,12 @@ def test_the_books_balance_and_a_repair_has_nothing_to_do(visitors: Visitors, ke
     expect(page.get_by_test_id("repair-nothing")).to_be_visible()
 
 
-def test_every_section_is_in_order_and_fits_a_small_phone(visitors: Visitors, keys: Keys):
+def test_every_section_is_in_order_and_fits_a_small_phone(
+    visitors: Visitors, service: Service, keys: Keys
+):
     page = visitors.page()
+    with BlockingClient(service.url, api_key=keys.shop) as shop:
+        group = shop.open_group(TOGETHER, "carl", "carl-1").reservation.id
     sign_in(page, keys.desk)
     expect(page.get_by_role("heading", name="Overview")).to_be_visible()
     links = page.get_by_role("navigation").get_by_role("link").all()
@@ -170,7 +197,9 @@ def test_every_section_is_in_order_and_fits_a_small_phone(visitors: Visitors, ke
     # What is shown of refusals comes a moment later than the rest.
     expect(page.get_by_role("rowheader", name="buyer limit").first).to_be_visible()
     grave, wide = [], []
-    for path in [*paths, f"/console/pools/{POOL}", "/console/new-pool"]:
+    paths += [f"/console/pools/{POOL}", f"/console/pools/{TOGETHER}", "/console/new-pool"]
+    paths += [f"/console/groups/of/{TOGETHER}", f"/console/groups/{group}"]
+    for path in paths:
         page.set_viewport_size(DESKTOP)
         page.goto(path)
         grave += [f"{path}: {finding}" for finding in findings(page)]

@@ -30,7 +30,13 @@ from flashstock.errors import (
 from flashstock.storefront import asked
 from flashstock.storefront.opening import delay_ms
 from flashstock.storefront.shop import Shop
-from flashstock.storefront.shown import hold_body, phase_of, sale_body
+from flashstock.storefront.shown import (
+    group_body,
+    groups_body,
+    hold_body,
+    phase_of,
+    sale_body,
+)
 from flashstock.storefront.visitors import PREFIX, buyer_of, forget, new_buyer, remember
 
 HERE: Final = Path(__file__).parent
@@ -70,7 +76,8 @@ class Storefront:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.globals.update(version=__version__, numbers=asked.NUMBERS)
+        numbers = (*asked.NUMBERS.items(), *asked.GROUP_NUMBERS.items())
+        self._templates.globals.update(version=__version__, numbers=numbers)
         self._app = Starlette(
             routes=self._routes(),
             exception_handlers={
@@ -107,11 +114,16 @@ class Storefront:
             "/campaigns/{code}": self._campaign,
             "/sales/{pool}": self._sale,
             "/sales/{pool}/state": self._sale_state,
+            "/sales/{pool}/groups": self._groups,
+            "/groups/{group}": self._group,
+            "/groups/{group}/state": self._group_state,
             "/reservations/{reservation}": self._hold,
         }
         acts = {
             "/sales": self._open_sale,
             "/sales/{pool}/buy": self._buy,
+            "/sales/{pool}/open-group": self._open_group,
+            "/groups/{group}/join": self._join_group,
             "/reservations/{reservation}/pay": self._pay,
             "/reservations/{reservation}/let-go": self._let_go,
             "/another-buyer": self._another_buyer,
@@ -148,7 +160,8 @@ class Storefront:
         if code:
             campaign = await shop.campaign(code)
             item = next((one for one in campaign.items if one.pool == pool.id), None)
-        return self._page(request, "sale.html", pool=pool, item=item)
+        template = "group_sale.html" if pool.group_buy is not None else "sale.html"
+        return self._page(request, template, pool=pool, item=item)
 
     async def _sale_state(self, request: Request) -> Response:
         shop = await self._open_shop(request)
@@ -163,6 +176,35 @@ class Storefront:
         pool = request.path_params["pool"]
         held = await shop.buy(pool, self._buyer(request), purchase.quantity, purchase.key)
         return _json(hold_body(held, datetime.now(UTC)), 201)
+
+    async def _groups(self, request: Request) -> Response:
+        shop = await self._open_shop(request)
+        pool = await shop.pool(request.path_params["pool"])
+        return _json(groups_body(pool, await shop.groups(pool.id), datetime.now(UTC)))
+
+    async def _group(self, request: Request) -> Response:
+        shop = await self._open_shop(request)
+        group = await shop.group(request.path_params["group"])
+        return self._page(request, "group.html", group=group, pool=await shop.pool(group.pool))
+
+    async def _group_state(self, request: Request) -> Response:
+        shop = await self._open_shop(request)
+        group = await shop.group(request.path_params["group"])
+        pool = await shop.pool(group.pool)
+        return _json(group_body(group, pool, self._buyer(request), datetime.now(UTC)))
+
+    async def _open_group(self, request: Request) -> Response:
+        seat = await asked.seat_of(request)
+        shop = await self._open_shop(request)
+        pool = request.path_params["pool"]
+        taken = await shop.open_group(pool, self._buyer(request), seat.key, match=seat.match)
+        return _json(hold_body(taken, datetime.now(UTC)), 201)
+
+    async def _join_group(self, request: Request) -> Response:
+        seat = await asked.seat_of(request)
+        shop = await self._open_shop(request)
+        taken = await shop.join_group(request.path_params["group"], self._buyer(request), seat.key)
+        return _json(hold_body(taken, datetime.now(UTC)), 201)
 
     async def _hold(self, request: Request) -> Response:
         shop = await self._open_shop(request)

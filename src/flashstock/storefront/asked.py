@@ -31,7 +31,11 @@ NUMBERS: Final = {
     "hold_seconds": ("Time to pay (seconds)", 2, 86_400, 60),
     "per_buyer_limit": ("Units per buyer", 1, 1_000, 1),
 }
-"""The numbers of a sale: what they are called, the least, the most, and the usual."""
+GROUP_NUMBERS: Final = {
+    "group_size": ("Seats in a group (0: sells to anyone)", 0, 1_000, 0),
+    "group_life_seconds": ("A group gathers for (seconds)", 1, 86_400, 3_600),
+}
+"""What a sale is made with: what it is called, the least, the most, and the usual."""
 KEY_MISSING: Final = (
     "this service takes API keys, and the shop has none that it knows: FLASHSTOCK_STOREFRONT_KEY"
 )
@@ -48,6 +52,13 @@ class Purchase(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     quantity: int = 1
 
 
+class Seat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A wish for a seat. ``match``: in a group that somebody else has opened, if there is any."""
+
+    key: str
+    match: bool = False
+
+
 class Payment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The receipt of the hold, as the browser kept it."""
 
@@ -61,10 +72,16 @@ class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 async def purchase_of(request: Request) -> Purchase:
     """Raises ``InvalidRequest`` and what else is wrong with a request."""
     asked = _decoded(await _body(request, JSON_TYPE), Purchase)
-    if _KEY.fullmatch(asked.key) is None:
-        raise InvalidRequest("key: 8 to 64 letters, digits and hyphens")
+    _check_key(asked.key)
     if not 1 <= asked.quantity <= QUANTITY_MAX:
         raise InvalidRequest(f"quantity: 1 to {QUANTITY_MAX}")
+    return asked
+
+
+async def seat_of(request: Request) -> Seat:
+    """Raises ``InvalidRequest`` and what else is wrong with a request."""
+    asked = _decoded(await _body(request, JSON_TYPE), Seat)
+    _check_key(asked.key)
     return asked
 
 
@@ -90,12 +107,14 @@ async def form_of(request: Request) -> dict[str, str]:
 def sale_of(form: dict[str, str]) -> SaleWanted:
     """Raises ``InvalidRequest``, naming every field that is wrong."""
     numbers, wrong = {}, []
-    for name, (label, least, most, _) in NUMBERS.items():
-        text = form.get(name, "").strip()
+    for name, (label, least, most, usual) in (NUMBERS | GROUP_NUMBERS).items():
+        text = form.get(name, str(usual) if name in GROUP_NUMBERS else "").strip()
         if text.isascii() and text.isdigit() and len(text) <= 9 and least <= int(text) <= most:
             numbers[name] = int(text)
         else:
             wrong.append(f"{label}: a whole number from {least} to {most}")
+    if numbers.get("group_size") == 1:
+        wrong.append("Seats in a group: 2 or more, or 0 to sell to anyone")
     if wrong:
         raise InvalidRequest("; ".join(wrong))
     return SaleWanted(**numbers)
@@ -119,6 +138,11 @@ def problem_body(error: FlashstockError) -> tuple[int, dict[str, Any], dict[str,
         wait_ms = int(error.extra.get("retry_after_ms", error.retry_after_seconds * 1_000))
         headers["Retry-After"] = str(max(1, -(-wait_ms // 1_000)))
     return status, body, headers
+
+
+def _check_key(key: str) -> None:
+    if _KEY.fullmatch(key) is None:
+        raise InvalidRequest("key: 8 to 64 letters, digits and hyphens")
 
 
 def _decoded(body: bytes, kind: type[_Asked]) -> _Asked:

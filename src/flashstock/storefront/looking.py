@@ -1,4 +1,4 @@
-"""One look at a pool serves everybody who watches it in the same moment."""
+"""One look at a pool, or a group, serves everybody who watches it in the same moment."""
 
 from __future__ import annotations
 
@@ -6,34 +6,34 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Generic, TypeVar
 
-from flashstock.client import Pool
+NAMES_MAX: Final = 1_000
 
-POOLS_MAX: Final = 1_000
+_Shown = TypeVar("_Shown")
 
 
 @dataclass
-class _Seen:
+class _Seen(Generic[_Shown]):
     started: float
-    task: asyncio.Task[Pool]
+    task: asyncio.Future[_Shown]
     fresh_seconds: float
 
 
-class SharedLook:
-    """Asks for a pool at most once in ``fresh_ms``, however many want to see it.
+class SharedLook(Generic[_Shown]):
+    """Asks for what is watched at most once in ``fresh_ms``, however many want to see it.
 
     A crowd that waits for the opening would otherwise ask the hot path as often as it blinks.
 
     Args:
-        changed_ms: the same for a pool that a visitor has just changed: he wants to see it, and
+        changed_ms: the same for what a visitor has just changed: he wants to see it, and
             in a rush there is always one who has.
         clock: monotonic seconds.
     """
 
     def __init__(
         self,
-        look: Callable[[str], Awaitable[Pool]],
+        look: Callable[[str], Awaitable[_Shown]],
         *,
         fresh_ms: int,
         changed_ms: int,
@@ -43,10 +43,10 @@ class SharedLook:
         self._fresh_seconds = fresh_ms / 1000
         self._changed_seconds = changed_ms / 1000
         self._clock = clock
-        self._seen: OrderedDict[str, _Seen] = OrderedDict()
+        self._seen: OrderedDict[str, _Seen[_Shown]] = OrderedDict()
 
-    async def pool(self, name: str) -> Pool:
-        """The pool as it was at most ``fresh_ms`` before the look that is answered now.
+    async def of(self, name: str) -> _Shown:
+        """It as it was at most ``fresh_ms`` before the look that is answered now.
 
         Raises what the look raises; a look that failed is not kept.
         """
@@ -56,7 +56,7 @@ class SharedLook:
             seen = _Seen(self._clock(), task, self._fresh_seconds)
             self._seen[name] = seen
             self._seen.move_to_end(name)
-            while len(self._seen) > POOLS_MAX:
+            while len(self._seen) > NAMES_MAX:
                 self._seen.popitem(last=False)
         # Whoever leaves must not take the answer from those who wait for the same one.
         return await asyncio.shield(seen.task)
@@ -66,7 +66,7 @@ class SharedLook:
         if name in self._seen:
             self._seen[name].fresh_seconds = self._changed_seconds
 
-    def _is_stale(self, seen: _Seen) -> bool:
+    def _is_stale(self, seen: _Seen[_Shown]) -> bool:
         if not seen.task.done():
             return False
         failed = seen.task.cancelled() or seen.task.exception() is not None

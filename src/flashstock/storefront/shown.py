@@ -1,12 +1,13 @@
-"""What a page is told of a pool and of a hold."""
+"""What a page is told of a pool, of a hold and of a group."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from flashstock.client import Pool, Reservation
+from flashstock.client import Group, Pool, Reservation
 from flashstock.model.states import PoolState
 
 
@@ -33,6 +34,10 @@ def phase_of(pool: Pool, now: datetime) -> Phase:
 
 def sale_body(pool: Pool, now: datetime, *, spread_ms: int, yours_ms: int) -> dict[str, Any]:
     """A sale at a moment of the shop's clock, which is the one that counts."""
+    return {**_pool_body(pool, now), "opening": {"spread_ms": spread_ms, "yours_ms": yours_ms}}
+
+
+def _pool_body(pool: Pool, now: datetime) -> dict[str, Any]:
     coming = [wave for wave in pool.waves if wave.at > now]
     return {
         "now": time_text(now),
@@ -50,7 +55,6 @@ def sale_body(pool: Pool, now: datetime, *, spread_ms: int, yours_ms: int) -> di
         "next_wave": (
             {"at": time_text(coming[0].at), "quantity": coming[0].quantity} if coming else None
         ),
-        "opening": {"spread_ms": spread_ms, "yours_ms": yours_ms},
     }
 
 
@@ -65,7 +69,56 @@ def hold_body(reservation: Reservation, now: datetime) -> dict[str, Any]:
         "expires_at": _time_or_none(reservation.expires_at),
         "order_no": reservation.order_no,
         "receipt": reservation.receipt,
+        "group": reservation.group,
     }
+
+
+def group_line_body(group: Group) -> dict[str, Any]:
+    """How far a group is; its time left follows from when it ends, by the shop's clock."""
+    tier = group.next_price
+    return {
+        "id": group.id,
+        "state": group.state,
+        "size": group.size,
+        "paid": group.paid,
+        "pending": group.pending,
+        "house": group.house,
+        "missing": group.missing,
+        "free_seats": group.free_seats,
+        "ends_at": time_text(group.ends_at),
+        "price_minor": group.price_minor,
+        "next_price": None
+        if tier is None
+        else {"seats": tier.seats, "price_minor": tier.price_minor, "missing": tier.missing},
+    }
+
+
+def group_body(group: Group, pool: Pool, buyer: str, now: datetime) -> dict[str, Any]:
+    """A group as one of its visitors may see it.
+
+    Who the others are is nobody's business: here a buyer's name is all it takes to be him.
+    """
+    return {
+        "now": time_text(now),
+        "phase": phase_of(pool, now).value,
+        "pool": group.pool,
+        "available": pool.available,
+        "hold_seconds": pool.hold_seconds,
+        "deduct": pool.group_buy.deduct if pool.group_buy is not None else None,
+        "type": group.type,
+        "reason": group.reason,
+        **group_line_body(group),
+        "members": [
+            {"state": member.state, "opener": member.opener, "yours": member.buyer == buyer}
+            for member in group.members
+        ],
+        "yours": [member.reservation for member in group.members if member.buyer == buyer],
+    }
+
+
+def groups_body(pool: Pool, groups: Sequence[Group], now: datetime) -> dict[str, Any]:
+    """A sale to groups, and the first of those that can be joined."""
+    return {**_pool_body(pool, now), "items": [group_line_body(group) for group in groups]}
 
 
 def time_text(moment: datetime) -> str:

@@ -1,7 +1,8 @@
 // One sale, one visitor: what happens, and when. What is said about it is in words.js.
 
-import { ShopClock, clockTime, seconds, span } from "./clock.js";
+import { ShopClock } from "./clock.js";
 import { Memory, newKey } from "./memory.js";
+import { button, part, phaseAt, renderClock, renderDeadline, renderStock, say, show } from "./page.js";
 import { Talk } from "./talk.js";
 import { fairness, phaseName, words } from "./words.js";
 
@@ -9,10 +10,8 @@ const TICK_MS = 100;
 const LOOK_MS = 1_000;
 const LOOK_FAR_MS = 5_000;
 const FAR_MS = 60_000;
-const CLOCK_SLACK_MS = 500;
 const ENDED = new Set(["cancelled", "expired", "revoked", "returned"]);
 
-const part = (id) => document.getElementById(id);
 const page = part("sale");
 const { pool, buyer } = page.dataset;
 const base = `/demo/sales/${encodeURIComponent(pool)}`;
@@ -36,11 +35,7 @@ const waiting = (step) => (wait) => {
   render();
 };
 
-function phase() {
-  const now = clock.now();
-  if (sale.phase !== "not_yet" || now < Date.parse(sale.starts_at)) return sale.phase;
-  return sale.available > 0 ? "open" : "sold_out";
-}
+const phase = () => phaseAt(sale, clock.now());
 
 function turn() {
   return sale.starts_at ? Date.parse(sale.starts_at) + sale.opening.yours_ms : 0;
@@ -141,64 +136,6 @@ function tick() {
   setTimeout(tick, TICK_MS);
 }
 
-// Only what changed is touched: a status that stays the same is not read aloud again.
-function say(id, text) {
-  if (part(id).textContent !== text) part(id).textContent = text;
-}
-
-function show(id, shown) {
-  if (part(id).hidden === shown) part(id).hidden = !shown;
-}
-
-function button(id, wanted) {
-  const it = part(id);
-  const focused = document.activeElement === it;
-  show(id, Boolean(wanted));
-  if (!wanted) {
-    // Whoever uses the keyboard must not fall off the page with the button.
-    if (focused) part("status").focus();
-    return;
-  }
-  say(id, wanted.label);
-  it.onclick = wanted.act ? acts[wanted.act] : null;
-  if (it.disabled !== Boolean(wanted.disabled)) it.disabled = Boolean(wanted.disabled);
-  if (wanted.pressed === undefined) it.removeAttribute("aria-pressed");
-  else it.setAttribute("aria-pressed", String(wanted.pressed));
-}
-
-function renderClock(now, current) {
-  const wave = current === "sold_out" && sale.next_wave;
-  const until = { not_yet: sale.starts_at, open: sale.ends_at, sold_out: wave ? wave.at : sale.ends_at }[current];
-  page.querySelector(".clock").hidden = !until;
-  if (!until) return;
-  say("clock-label", current === "not_yet" ? "Opens in" : wave ? "More units in" : "Ends in");
-  say("clock", span(Date.parse(until) - now));
-  const ahead = clock.deviceAhead();
-  const differs = Math.abs(ahead) > CLOCK_SLACK_MS;
-  const device = differs ? ` Your device's clock is ${seconds(Math.abs(ahead))} ${ahead > 0 ? "ahead" : "behind"}; the shop's counts.` : "";
-  say("clock-note", `At ${clockTime(Date.parse(until))} by the shop's clock.${device}`);
-}
-
-function renderStock() {
-  let x = 0;
-  for (const kind of ["available", "held", "sold", "locked"]) {
-    say(kind, sale[kind].toLocaleString());
-    const width = sale.total ? (100 * sale[kind]) / sale.total : 0;
-    const bar = part("stock").querySelector(`.${kind}`);
-    bar.setAttribute("x", x);
-    bar.setAttribute("width", width);
-    x += width;
-  }
-}
-
-function renderDeadline(now) {
-  const { hold } = me;
-  const left = Math.max(0, Date.parse(hold.expires_at) - now);
-  say("left", span(left));
-  part("left-bar").value = Math.min(1, left / (sale.hold_seconds * 1000));
-  part("deadline").classList.toggle("short", left < 10_000);
-}
-
 function render() {
   if (!sale) {
     if (away) say("status", "The shop can't be reached: trying again");
@@ -208,16 +145,16 @@ function render() {
   const current = phase();
   say("phase", phaseName(current));
   part("phase").className = `tag ${current}`;
-  renderClock(now, current);
-  renderStock();
+  renderClock(clock, sale, current);
+  renderStock(sale);
   const told = words(me, sale, current, now);
   page.querySelector(".turn").className = `turn ${told.tone}`;
   say("status", told.status);
   say("detail", away ? `${told.detail} The shop can't be reached right now; what stands here may be old.` : told.detail);
   show("deadline", Boolean(told.deadline));
-  if (told.deadline) renderDeadline(now);
-  button("first", told.first);
-  button("second", told.second);
+  if (told.deadline) renderDeadline(me.hold.expires_at, sale.hold_seconds, now);
+  button("first", told.first, acts);
+  button("second", told.second, acts);
   say("fairness", me.step === "idle" || me.step === "armed" ? fairness(sale, current, now) : "");
   show("pretend", Boolean(told.pretend));
 }

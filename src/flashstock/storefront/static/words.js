@@ -20,7 +20,7 @@ export function fairness(sale, phase, now) {
   );
 }
 
-function soldOut(sale) {
+export function soldOut(sale) {
   if (sale.held === 0 && sale.locked === 0) return `All ${units(sale.total)} are sold.`;
   const parts = [];
   if (sale.held) parts.push(`${units(sale.held)} held and not paid yet: what is let go, or not paid in time, comes back`);
@@ -94,7 +94,7 @@ function refused(me, sale, phase) {
   }
 }
 
-function waitingFor(me, what) {
+export function waitingFor(me, what) {
   if (!me.waiting) return { tone: "wait", status: `${what} …`, detail: "" };
   const left = Math.max(0, me.waiting.until - performance.now());
   return {

@@ -1,0 +1,141 @@
+"""Journeys of buyers who buy together at ``/demo``: a group that forms, and one that fails."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from flashstock.client import BlockingClient, GroupBuy, PoolOrder, Tier
+from tests.acceptance.processes import Service
+from tests.browser.accessibility import findings, too_wide
+from tests.browser.buying import press
+from tests.browser.conftest import PHONE, SMALL_PHONE, Visitors
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(600)]
+
+LIVES_SECONDS = (6, 30, 120)
+"""How long a group that is to fail gathers: the next one where the machine was too slow to pay."""
+
+
+def told(page: Page, text: str) -> None:
+    expect(page.locator("#status")).to_have_text(text)
+
+
+def test_two_buyers_fill_a_group_by_its_link(visitors: Visitors):
+    opener = visitors.page()
+    opener.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    opener.goto("/demo")
+    opener.get_by_label("Opens in (seconds)").fill("0")
+    opener.get_by_label("Time to pay (seconds)").fill("600")
+    opener.get_by_label("Seats in a group (0: sells to anyone)").fill("2")
+    press(opener, "Start it")
+    told(opener, "On sale to groups")
+    assert findings(opener) == []
+    sale = opener.url
+    press(opener, "Open a group")
+    opener.wait_for_url("**/demo/groups/*")
+    told(opener, "A seat is yours: pay it")
+    assert findings(opener) == []
+    left = opener.get_by_role("timer", name="Time left", exact=True)
+    first = left.inner_text()
+    assert re.fullmatch(r"(59:\d\d|1:00:00)", first)
+    expect(left).not_to_have_text(first)
+    press(opener, "Copy the link")
+    expect(opener.locator("#copied")).to_have_text("Copied.")
+    link = opener.evaluate("navigator.clipboard.readText()")
+    assert link == opener.url
+
+    friend = visitors.page(viewport=PHONE)
+    friend.goto(sale)
+    friend.get_by_role("link", name=re.compile("^2 members missing")).click()
+    friend.wait_for_url(link)
+    told(friend, "2 members are missing")
+    press(friend, "Join")
+    told(friend, "A seat is yours: pay it")
+    press(friend, "Pay")
+    told(friend, "You are in: 1 member is missing")
+    assert findings(friend) == []
+    friend.set_viewport_size(SMALL_PHONE)
+    assert too_wide(friend) == []
+    friend.reload()
+    told(friend, "You are in: 1 member is missing")
+
+    third = visitors.page()
+    third.goto(link)
+    told(third, "Every seat is taken right now")
+    expect(third.get_by_role("button", name="Join")).to_be_disabled()
+
+    press(opener, "Pay")
+    for member in (opener, friend):
+        told(member, "The group has formed: it is yours")
+        expect(member.locator("#detail")).to_have_text(re.compile(r"Order number \d+\."))
+    told(third, "The group has formed")
+    assert findings(third) == []
+    expect(opener.locator("#members")).to_contain_text("paid, leads the group, you")
+    opener.goto(sale)
+    expect(opener.get_by_text("There is none right now.")).to_be_visible()
+
+
+def test_a_group_that_is_not_full_in_time_pays_back(visitors: Visitors, service: Service):
+    page = visitors.page(viewport=PHONE)
+    page.goto("/demo")
+    group = paid_alone(page, service)
+    page.goto(f"/demo/groups/{group}")
+    expect(page.locator("#price-label")).to_be_visible()
+    told(page, "The group has failed: your payment is due back")
+    expect(page.locator("#detail")).to_have_text(
+        "It was not full in time. The refund is on record."
+    )
+    assert findings(page) == []
+    with BlockingClient(service.url) as client:
+        assert group in [refund.reservation for refund in client.refunds()]
+    stranger = visitors.page()
+    stranger.goto(f"/demo/groups/{group}")
+    told(stranger, "The group has failed")
+    expect(stranger.get_by_role("link", name="Open a group, or find another")).to_be_visible()
+
+
+def paid_alone(page: Page, service: Service) -> str:
+    """A group whose only member has paid before its end; its price depends on its size."""
+    for life_seconds in LIVES_SECONDS:
+        pool = f"brief-{life_seconds}"
+        rules = GroupBuy(
+            3, life_seconds=life_seconds, type="super", tiers=(Tier(1, 1_990), Tier(3, 1_490))
+        )
+        with BlockingClient(service.url) as client:
+            client.open_pool(PoolOrder(pool, "TEA", 9, group_buy=rules))
+        seat = asked(page, f"/demo/sales/{pool}/open-group", {"key": f"alone-{pool}"})
+        paid = asked(page, f"/demo/reservations/{seat['id']}/pay", {"receipt": seat["receipt"]})
+        if paid.get("state") == "confirmed":
+            return str(seat["group"])
+    raise AssertionError("no payment was in time")
+
+
+def asked(page: Page, path: str, body: dict[str, Any]) -> Any:
+    """As the page's own script asks, with the visitor's cookie."""
+    return page.request.post(path, data=body).json()
+
+
+def test_a_seat_is_left_and_taken_again_with_the_keyboard_alone(
+    visitors: Visitors, service: Service
+):
+    with BlockingClient(service.url) as client:
+        client.open_pool(PoolOrder("keyboard", "TEA", 9, group_buy=GroupBuy(2)))
+        group = client.open_group("keyboard", "somebody", "somebody-1").reservation.group
+    page = visitors.page()
+    page.goto(f"/demo/groups/{group}")
+    told(page, "2 members are missing")
+    for status, button in (
+        ("A seat is yours: pay it", "Join"),
+        ("You left the group", "Leave"),
+        ("A seat is yours: pay it", "Join again"),
+        ("You are in: 1 member is missing", "Pay"),
+        ("You are out: your payment is due back", "Leave, and be paid back"),
+    ):
+        page.get_by_role("button", name=button, exact=True).focus()
+        page.keyboard.press("Enter")
+        told(page, status)
+        assert page.evaluate("document.activeElement !== document.body"), "nobody falls off"
