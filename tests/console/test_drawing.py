@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flashstock.console import charts
-from flashstock.console.rendering import at, number, percent, rate, span
+from flashstock.console.rendering import at, countdown, number, percent, rate, span
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,20 @@ from flashstock.console.rendering import at, number, percent, rate, span
 )
 def test_how_long_something_lasts(ms: float | None, text: str):
     assert span(ms) == text
+
+
+@pytest.mark.parametrize(
+    ("ms", "text"),
+    [
+        (-5, "0:00:00"),
+        (1, "0:00:01"),
+        (59_001, "0:01:00"),
+        (86_399_000, "23:59:59"),
+        (7_776_000_000, "2,160:00:00"),
+    ],
+)
+def test_what_is_left_counts_down_to_the_second(ms, text):
+    assert countdown(ms) == text
 
 
 def test_numbers_have_separators_and_what_nobody_knows_is_a_dash():

@@ -32,7 +32,9 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters.update(number=number, span=span, at=at, clock=clock, percent=percent, rate=rate)
-    made.filters.update(money=money, number_short=number_short)
+    made.filters.update(
+        money=money, number_short=number_short, countdown=countdown, counted=counted
+    )
     made.globals.update(
         version=__version__,
         assets=digest_of_assets(),
@@ -88,6 +90,17 @@ def span(ms: float | None) -> str:
     if whole < _DAY_MS:
         return _two(whole // _HOUR_MS, "h", whole % _HOUR_MS // _MINUTE_MS, "min")
     return _two(whole // _DAY_MS, "d", whole % _DAY_MS // _HOUR_MS, "h")
+
+
+def countdown(ms: int) -> str:
+    """``23:59:42``: what is left, to the second, however long it is."""
+    seconds = max(0, -(-ms // 1_000))
+    return f"{seconds // 3_600:,}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+
+
+def counted(value: int, one: str, many: str) -> str:
+    """``1 seat``, ``2 seats``."""
+    return f"{number(value)} {one if value == 1 else many}"
 
 
 def _two(large: int, large_unit: str, small: int, small_unit: str) -> str:

@@ -147,6 +147,8 @@ function render() {
   part("phase").className = `tag ${{ open: "open", formed: "open", failed: "ended" }[group.state]}`;
   show("clock-card", group.state === "open");
   if (group.state === "open") countDown(clock, "Time left", Date.parse(group.ends_at));
+  // Of a group that failed nobody has a seat any more.
+  show("seats", group.state !== "failed");
   say("missing", group.state === "open" ? `${count(group.missing, "member", "members")} missing` : `${group.paid} of ${group.size} paid`);
   const free = Math.max(0, group.size - group.paid - group.house - group.pending);
   renderBar({ sold: group.paid + group.house, held: group.pending, available: free }, group.size);

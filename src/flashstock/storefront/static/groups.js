@@ -1,7 +1,7 @@
 // A sale to groups: those that can be joined, and how to open one. A seat leads to its group's page.
 
 import { ShopClock, span } from "./clock.js";
-import { count, price, saleWords } from "./group_words.js";
+import { count, saleWords } from "./group_words.js";
 import { Memory, newKey } from "./memory.js";
 import { button, part, phaseAt, renderClock, renderStock, say } from "./page.js";
 import { Talk } from "./talk.js";
@@ -77,7 +77,7 @@ function renderGroups() {
     shown.delete(group.id);
     const told = [`${count(group.missing, "member", "members")} missing`, `${group.paid} of ${group.size} paid`];
     if (group.pending) told.push(`${group.pending} not paid yet`);
-    if (group.price_minor !== null) told.push(price(group.price_minor));
+    if (group.price_minor !== null) told.push(`at ${group.price_minor.toLocaleString()}`);
     const text = told.join(" · ");
     const link = line.querySelector("a");
     if (link.textContent !== text) link.textContent = text;
