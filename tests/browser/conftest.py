@@ -54,7 +54,7 @@ def browser(browser_path: str) -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """Open to everyone on this machine, as ``make serve`` runs it."""
     with serving(tmp_path_factory.mktemp("browser") / "data") as service:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from flashstock.client import BlockingClient, GroupBuy, PoolOrder, Tier
+from flashstock.errors import RefundDue
 from tests.acceptance.processes import Service
 from tests.browser.accessibility import findings, too_wide
 from tests.browser.buying import press
@@ -16,8 +18,11 @@ from tests.browser.conftest import PHONE, SMALL_PHONE, Visitors
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(600)]
 
-LIVES_SECONDS = (6, 30, 120)
+LIVES_SECONDS = (4, 30, 120)
 """How long a group that is to fail gathers: the next one where the machine was too slow to pay."""
+
+HOLDS_SECONDS = (1, 10, 60)
+"""How long a seat that is to expire is kept; as above."""
 
 
 def told(page: Page, text: str) -> None:
@@ -139,3 +144,54 @@ def test_a_seat_is_left_and_taken_again_with_the_keyboard_alone(
         page.keyboard.press("Enter")
         told(page, status)
         assert page.evaluate("document.activeElement !== document.body"), "nobody falls off"
+
+
+def test_what_can_not_be_is_said_and_can_not_be_pressed(visitors: Visitors, service: Service):
+    later = datetime.now(UTC) + timedelta(hours=1)
+    with BlockingClient(service.url) as client:
+        client.open_pool(PoolOrder("early", "TEA", 9, group_buy=GroupBuy(2), starts_at=later))
+        client.open_pool(PoolOrder("scarce", "TEA", 1, group_buy=GroupBuy(2)))
+        client.open_pool(PoolOrder("paused", "TEA", 9, group_buy=GroupBuy(2)))
+        groups = {
+            pool: client.open_group(pool, "somebody", f"first-{pool}").reservation.group
+            for pool in ("scarce", "paused")
+        }
+        client.pause_pool("paused")
+    page = visitors.page()
+    for path, status, button in (
+        ("sales/early", "The sale is not open yet.", "Open a group"),
+        ("sales/scarce", "Sold out right now", "Join any"),
+        (f"groups/{groups['scarce']}", "Sold out right now", "Join"),
+        ("sales/paused", "The sale is paused; it may go on.", "Open a group"),
+        (f"groups/{groups['paused']}", "The sale is paused; it may go on.", "Join"),
+    ):
+        page.goto(f"/demo/{path}")
+        told(page, status)
+        expect(page.get_by_role("button", name=button, exact=True)).to_be_disabled()
+
+
+def test_a_seat_that_is_paid_late_is_taken_back_while_there_is_a_place(
+    visitors: Visitors, service: Service
+):
+    page = visitors.page()
+    page.goto(f"/demo/groups/{paid_by_another(service)}")
+    press(page, "Join")
+    told(page, "The time to pay is up")
+    press(page, "Pay late")
+    told(page, "You are in: 1 member is missing")
+
+
+def paid_by_another(service: Service) -> str:
+    """A group of three with one paid seat, whose others have little time to pay."""
+    with BlockingClient(service.url) as client:
+        for seconds in HOLDS_SECONDS:
+            pool = f"late-{seconds}"
+            rules = GroupBuy(3)
+            client.open_pool(PoolOrder(pool, "TEA", 9, hold_seconds=seconds, group_buy=rules))
+            seat = client.open_group(pool, "somebody", f"first-{pool}").reservation
+            try:
+                client.confirm(seat.id, f"pay-{pool}")
+            except RefundDue:
+                continue
+            return seat.id
+    raise AssertionError("no payment was in time")

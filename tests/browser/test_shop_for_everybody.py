@@ -91,7 +91,7 @@ def test_the_keyboard_is_enough(visitors: Visitors):
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
     tab_to(page, "Units")
-    for number in ("2", "0", "600", "1"):
+    for number in ("2", "0", "600", "1", "0", "3600"):
         page.keyboard.press("Control+A")
         page.keyboard.type(number)
         page.keyboard.press("Tab")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from html import unescape
 from typing import Any
 
 import pytest
 
+from flashstock.console.group_subjects import GROUPS_SHOWN
 from tests.acceptance.processes import eventually
 from tests.console.conftest import BUYER, Shop, moment
 from tests.console.visitor import Visitor, events
@@ -142,6 +144,22 @@ def test_open_groups_are_listed_live_nearest_to_full_first_and_counted(shop: Sho
     listed = visitor.get("/console/groups")
     row = listed[listed.index("/console/groups/of/oolong") :].partition("</tr>")[0]
     assert re.findall(r'<td class="n">([\d,]+)</td>', row) == ["0", "1", "1", "87", "3"]
+
+
+def test_open_groups_come_in_pages(shop: Shop):
+    visitor = shop.visitor("ops")
+    made_pool(visitor, "bancha", group_size="3")
+    for number in range(GROUPS_SHOWN + 1):
+        opened(shop, "bancha", f"buyer-{number}")
+    link = re.compile(r"/console/groups/(bancha~[A-Za-z0-9_-]{16})")
+    page = "/console/groups/of/bancha"
+    first = visitor.get(page)
+    found = re.search(r'href="(\?after=[^"]+)" rel="next"', first)
+    assert found
+    second = visitor.get(page + unescape(found[1]))
+    assert (len(link.findall(first)), len(link.findall(second))) == (GROUPS_SHOWN, 1)
+    assert not set(link.findall(first)) & set(link.findall(second))
+    assert 'rel="next"' not in second
 
 
 def test_one_group_is_shown_live_with_its_members_and_what_happened(shop: Shop):

@@ -1,4 +1,4 @@
-"""A service with a shop, as a process, for the tests of a file."""
+"""A service with a shop, as a process, for all tests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from tests.acceptance.processes import Service, serving
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     with serving(tmp_path_factory.mktemp("shop") / "data") as service:
         yield service

@@ -16,7 +16,7 @@ from flashstock.model.ids import ReservationId
 from flashstock.model.states import GroupState, ReservationState
 from flashstock.service.groups import GroupView
 
-GROUPS_SHOWN: Final = 50
+GROUPS_SHOWN: Final = 25
 SEATS_READ_MAX: Final = 200
 
 _ENDS: Final = {
