@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 from unittest import mock
 
 from flashstock.hotpath import scripts
@@ -16,7 +16,8 @@ from tests.simulation.controls import CONTROLS, control, parts
 from tests.simulation.controls_rebuild import without_writes
 from tests.simulation.processes import Parts
 
-__all__ = ["CONTROLS"]
+__all__ = ["CONTROLS", "NAMES"]
+OTHERS: Final = frozenset(CONTROLS)
 
 
 def _include_bug(script: str, wanted: str, instead: str) -> Any:
@@ -107,3 +108,7 @@ def rebuild_forgets_how_many_groups_a_buyer_is_in() -> Any:
             yield Parts()
 
     return patched()
+
+
+NAMES: Final = frozenset(CONTROLS) - OTHERS
+"""Only worlds with groups show them."""

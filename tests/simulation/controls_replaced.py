@@ -56,22 +56,28 @@ def recovery_goes_on_anywhere() -> Any:
     return patched()
 
 
+class Silent(HotStore):
+    """It says of no position that it knows of it."""
+
+    async def _call(self, *arguments: Any) -> Any:
+        self.committed = lambda _: 0
+        self._seen = [0] * self.shard_count
+        return await super()._call(*arguments)
+
+
 @control
 def caller_tells_no_floor() -> Any:
     """No caller says which position it knows of."""
-
-    class Silent(HotStore):
-        async def _call(self, *arguments: Any) -> Any:
-            self.committed = lambda _: 0
-            self._seen = [0] * self.shard_count
-            return await super()._call(*arguments)
-
     return parts(store=Silent)
 
 
 @control
 def one_lost_shard_hides_the_others() -> Any:
-    """A process that lost its connection asks one shard after the other, up to the first loss."""
+    """A process that lost its connection asks one shard after the other, up to the first loss.
+
+    What it then does not notice, the position that callers tell lets it notice at the next call: so
+    they tell none here.
+    """
 
     class Hasty(Gate):
         async def verify(self) -> None:
@@ -79,4 +85,4 @@ def one_lost_shard_hides_the_others() -> Any:
                 if self._store.generation(shard) is not None:
                     await self._store.seq(shard)
 
-    return parts(gate=Hasty)
+    return parts(gate=Hasty, store=Silent)

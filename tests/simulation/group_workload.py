@@ -20,10 +20,15 @@ SHARE: Final = 0.4
 """Of the worlds: that have pools of groups."""
 
 
-def draw_group_pools(seed: int) -> dict[str, tuple[PoolRules, int]]:
-    """None, or a few small ones of both modes. From a source of its own: the other worlds stay."""
+def draw_group_pools(seed: int, wanted: bool | None) -> dict[str, tuple[PoolRules, int]]:
+    """A few small ones of both modes, or none. From a source of its own: the other worlds stay.
+
+    Args:
+        wanted: whether there are any, where that is not drawn.
+    """
     random = Random(f"{seed} groups")
-    if random.random() > SHARE:
+    drawn = random.random() < SHARE
+    if not (drawn if wanted is None else wanted):
         return {}
     pools = {}
     for number in range(random.choice((1, 1, 2))):

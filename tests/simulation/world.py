@@ -63,7 +63,9 @@ class World:
         violations_max: int,
         faults: Sequence[str] = (),
         shard_count: int | None = None,
+        groups: bool | None = None,
     ) -> None:
+        self._groups = groups
         self.random = Random(seed)
         self._violations_max = violations_max
         self.parts = parts
@@ -170,7 +172,7 @@ class World:
         self.writers = [self._new_writer()]
         self.faults.plan()
         pools = draw_pools(self.random)
-        groups = draw_group_pools(self.result.seed)
+        groups = draw_group_pools(self.result.seed, self._groups)
         operator = Operator(self, {**pools, **groups})
         await operator.open_pools()
         crowd = [
@@ -292,6 +294,7 @@ def simulate(
     *,
     faults: Sequence[str] = (),
     shard_count: int | None = None,
+    groups: bool | None = None,
     violations_max: int = VIOLATIONS_MAX,
     log_level: int = logging.ERROR,
 ) -> Result:
@@ -299,6 +302,7 @@ def simulate(
 
     Args:
         faults, shard_count: which kinds happen, and to how many shards, where that is not drawn.
+        groups: whether anything sells to groups, where that is not drawn.
         violations_max: enough is enough.
         log_level: what is shown of the product's log; it costs more time than the world does.
     """
@@ -317,6 +321,7 @@ def simulate(
             violations_max=violations_max,
             faults=faults,
             shard_count=shard_count,
+            groups=groups,
         )
         result = world.run()
         result.violations += [f"logged: {line}" for line in handler.seen]
