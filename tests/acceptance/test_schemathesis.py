@@ -56,7 +56,7 @@ BEYOND_A_SCHEMA = (
 """What the service demands that JSON Schema has no words for."""
 
 
-DOCUMENT = Fakes(stock="of the service under test").api.openapi()
+DOCUMENT = Fakes(stock="of the service under test", audit="of that, too").api.openapi()
 REBUILD = "/v1/ops/rebuild"
 """Left out: while it runs everything else is a 503, which here counts as a failure."""
 

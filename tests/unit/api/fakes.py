@@ -319,10 +319,12 @@ class Fakes:
 
     Args:
         stock: what its stock book is; without it there are no such routes.
+        audit: its log of who changed what; the same.
     """
 
-    def __init__(self, stock: Any = None) -> None:
+    def __init__(self, stock: Any = None, audit: Any = None) -> None:
         self.stock = stock
+        self.audit = audit
         self.store = FakeStore()
         self.queries = FakeQueries()
         self.lanes = FakeLanes()
@@ -366,6 +368,7 @@ class Fakes:
             reconciliation=self.reconciliation,
             rebuild=self.rebuild,
             stock=self.stock,
+            audit=self.audit,
             start=start,
             stop=stop,
         )
