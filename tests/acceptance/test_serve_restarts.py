@@ -17,7 +17,6 @@ from tests.acceptance.processes import (
     document_at,
     eventually,
     open_pool,
-    reserve,
     reserve_eventually,
     run_flashstock,
     serving,
@@ -30,7 +29,7 @@ pytestmark = pytest.mark.acceptance
 def test_a_killed_child_is_replaced_and_the_service_goes_on(tmp_path, victim):
     with serving(tmp_path / "data", "--workers", "2") as service, service.client() as client:
         open_pool(client)
-        assert reserve(client, "before").status_code == 201
+        reserve_eventually(client, "before")
 
         def pid_now():
             running = service.running
