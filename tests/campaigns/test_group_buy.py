@@ -16,9 +16,10 @@ from flashstock.dispatch.returns import ReturnOrder, Returns
 from flashstock.dispatch.shipping import ShipOrder, Shipping
 from flashstock.errors import CampaignItemFixed, GroupNotFormed, NotShippable
 from flashstock.ledger.engine import reading, writing
+from flashstock.ledger.journal_reader import Position
 from flashstock.ledger.tables import quarantine
 from flashstock.model.ids import parse_reservation_id
-from flashstock.notices.group_news import GroupNews, Position
+from flashstock.notices.group_news import GroupNews
 from flashstock.notices.tables import group_news_cursors, webhook_deliveries, webhook_events
 from flashstock.notices.webhooks import Webhooks
 from tests.campaigns.offers import Office

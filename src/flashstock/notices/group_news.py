@@ -1,56 +1,38 @@
-"""What is told of groups: read from the journal, once for each event, in its order.
-
-The position of a shard moves in the transaction that writes the webhooks of what lies behind it,
-and only from where it was read. So several readers are harmless, a death anywhere costs nothing,
-and nothing is told twice. What SQL refused of the journal (quarantine) never happened.
-"""
+"""What is told of groups: read from the journal, once for each event, in its order."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
-from sqlalchemy import select, tuple_, update
+from sqlalchemy import select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from flashstock.errors import FlashstockError
-from flashstock.ledger.engine import insert_if_absent, reading, writing
-from flashstock.ledger.tables import cursors, journal, pools, quarantine
-from flashstock.model import events
-from flashstock.notices.group_stories import STORIES, Tell
+from flashstock.ledger.engine import reading, writing
+from flashstock.ledger.journal_reader import (
+    JournalReader,
+    Position,
+    accepted,
+    end_of,
+    refused_between,
+)
+from flashstock.ledger.tables import journal, pools
+from flashstock.notices.group_stories import STORIES
 from flashstock.notices.outbox import announce
 from flashstock.notices.tables import group_news_cursors
 
 INTERVAL_S: Final = 0.5
 ENTRIES_AT_ONCE: Final = 32
 
-logger = logging.getLogger(__name__)
 
-Position = tuple[int, int]
-"""(generation, seq) of the last event that was looked at."""
-
-
-class GroupNews:
+class GroupNews(JournalReader):
     """Reads and tells until cancelled."""
 
     def __init__(
         self, engine: AsyncEngine, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     ) -> None:
-        self._engine = engine
-        self._sleep = sleep
-
-    async def run(self) -> None:
-        """Catch up, again and again."""
-        while True:
-            try:
-                await self.catch_up()
-            except FlashstockError as failure:
-                logger.info("no news of groups this time: %s", failure)
-            except Exception:
-                logger.exception("the news of groups could not be told")
-            await self._sleep(INTERVAL_S)
+        super().__init__(engine, group_news_cursors, "news of groups", INTERVAL_S, sleep)
 
     async def catch_up(self) -> int:
         """Look at every shard's journal to its end; how many webhooks are to go out for it.
@@ -58,10 +40,8 @@ class GroupNews:
         Raises:
             LedgerUnavailable: what was told so far stands.
         """
-        async with reading(self._engine) as connection:
-            shards = (await connection.execute(select(cursors.c.shard))).scalars().all()
         told = 0
-        for shard in sorted(shards):
+        for shard in await self._shards():
             while (more := await self.tell_some(shard)) is not None:
                 told += more
         return told
@@ -76,10 +56,10 @@ class GroupNews:
             rows = await _entries(connection, shard, before, end)
             after = end
             if len(rows) == ENTRIES_AT_ONCE:
-                after = (rows[-1].generation, rows[-1].seq + rows[-1].event_count - 1)
-            refused = await _refused(connection, shard, before, after)
+                after = end_of(rows[-1])
+            refused = await refused_between(connection, shard, before, after)
         async with writing(self._engine) as connection:
-            if not await _advance(connection, shard, before, after):
+            if not await self._advance(connection, shard, before, after):
                 return None
 
             told = 0
@@ -89,22 +69,9 @@ class GroupNews:
                 told += await announce(connection, topic, payload, at_ms)
 
             for row in rows:
-                await _tell_entry(connection, shard, row, refused, tell)
+                for _, event in accepted(shard, row, refused):
+                    await STORIES[row.kind](connection, event, tell)
             return told
-
-    async def _position(self, shard: int) -> Position:
-        columns = group_news_cursors.c
-        statement = select(columns.generation, columns.seq).where(columns.shard == shard)
-        async with reading(self._engine) as connection:
-            row = (await connection.execute(statement)).first()
-        if row is not None:
-            return row.generation, row.seq
-        first = {"shard": shard, "generation": 0, "seq": 0}
-        async with writing(self._engine) as connection:
-            await connection.execute(
-                insert_if_absent(self._engine, group_news_cursors).values(first)
-            )
-        return 0, 0
 
 
 async def _end(connection: AsyncConnection, shard: int) -> Position:
@@ -117,7 +84,7 @@ async def _end(connection: AsyncConnection, shard: int) -> Position:
         .limit(1)
     )
     row = (await connection.execute(statement)).first()
-    return (row.generation, row.seq + row.event_count - 1) if row is not None else (0, 0)
+    return end_of(row) if row is not None else (0, 0)
 
 
 async def _entries(
@@ -144,43 +111,3 @@ async def _entries(
         .limit(ENTRIES_AT_ONCE)
     )
     return (await connection.execute(statement)).all()
-
-
-async def _advance(
-    connection: AsyncConnection, shard: int, before: Position, after: Position
-) -> bool:
-    columns = group_news_cursors.c
-    moved = (
-        update(group_news_cursors)
-        .where(columns.shard == shard, columns.generation == before[0], columns.seq == before[1])
-        .values(generation=after[0], seq=after[1])
-    )
-    return (await connection.execute(moved)).rowcount == 1
-
-
-async def _refused(
-    connection: AsyncConnection, shard: int, before: Position, after: Position
-) -> set[Position]:
-    """What of these events contradicted SQL; written with the journal's rows, so it is all here."""
-    position = (quarantine.c.generation, quarantine.c.seq)
-    rows = await connection.execute(
-        select(*position).where(
-            quarantine.c.shard == shard,
-            tuple_(*position) > tuple_(*before),
-            tuple_(*position) <= tuple_(*after),
-        )
-    )
-    return {(generation, seq) for generation, seq in rows}
-
-
-async def _tell_entry(
-    connection: AsyncConnection, shard: int, row: Any, refused: set[Position], tell: Tell
-) -> None:
-    entry = events.LogEntry(shard, row.generation, row.seq, row.event_count, row.kind, row.payload)
-    try:
-        event = events.decode(entry)
-    except events.MalformedEntry:
-        return  # it is in quarantine
-    for number, part in enumerate(events.split(event)) if refused else [(0, event)]:
-        if (row.generation, row.seq + number) not in refused:
-            await STORIES[row.kind](connection, part, tell)

@@ -1,14 +1,8 @@
-"""Fold the journal into the statistics: a bounded piece at a time, each event once.
-
-The position of a shard moves in the transaction that adds what lies behind it, and only from
-where it was read (as the writer's cursor does), so several folders are harmless and a death
-anywhere costs nothing. What SQL refused of the journal (quarantine) never happened.
-"""
+"""Fold the journal into the statistics: a bounded piece at a time, each event once."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -16,16 +10,15 @@ from sqlalchemy import delete, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from flashstock.errors import FlashstockError
-from flashstock.ledger.engine import (
-    LONG_OPERATION_TIMEOUT_MS,
-    insert_if_absent,
-    is_sqlite,
-    reading,
-    writing,
+from flashstock.ledger.engine import LONG_OPERATION_TIMEOUT_MS, is_sqlite, reading, writing
+from flashstock.ledger.journal_reader import (
+    JournalReader,
+    Position,
+    accepted,
+    end_of,
+    refused_between,
 )
-from flashstock.ledger.tables import cursors, journal, quarantine, reservations
-from flashstock.model import events
+from flashstock.ledger.tables import journal, reservations
 from flashstock.statistics.tables import (
     COUNTS,
     statistics_cursors,
@@ -41,31 +34,14 @@ ENTRIES_AT_ONCE: Final = 64
 EVENTS_AT_ONCE: Final = 500
 _IDS_AT_ONCE: Final = 500
 
-logger = logging.getLogger(__name__)
 
-Position = tuple[int, int]
-"""(generation, seq) of the last event that is folded."""
-
-
-class Folder:
+class Folder(JournalReader):
     """Folds until cancelled."""
 
     def __init__(
         self, engine: AsyncEngine, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     ) -> None:
-        self._engine = engine
-        self._sleep = sleep
-
-    async def run(self) -> None:
-        """Catch up, again and again."""
-        while True:
-            try:
-                await self.catch_up()
-            except FlashstockError as failure:
-                logger.info("no statistics this time: %s", failure)
-            except Exception:
-                logger.exception("the journal could not be folded")
-            await self._sleep(INTERVAL_S)
+        super().__init__(engine, statistics_cursors, "statistics", INTERVAL_S, sleep)
 
     async def catch_up(self) -> int:
         """Fold every shard's journal to its end; how many entries that took.
@@ -73,10 +49,8 @@ class Folder:
         Raises:
             LedgerUnavailable: what was folded so far is kept.
         """
-        async with reading(self._engine) as connection:
-            shards = (await connection.execute(select(cursors.c.shard))).scalars().all()
         folded = 0
-        for shard in sorted(shards):
+        for shard in await self._shards():
             while entries := await self.fold_some(shard):
                 folded += entries
                 await self._sleep(PAUSE_S)
@@ -100,34 +74,20 @@ class Folder:
         rows = await self._next_rows(shard, before)
         if not rows:
             return 0
-        last = rows[-1]
-        after = (last.generation, last.seq + last.event_count - 1)
+        after = end_of(rows[-1])
         tally = Tally()
         async with reading(self._engine) as connection:
-            refused = await _refused(connection, shard, before, after)
+            refused = await refused_between(connection, shard, before, after)
             for row in rows:
-                _count(tally, shard, row, refused)
+                for entry, event in accepted(shard, row, refused):
+                    tally.add(entry, event)
             lives = await _lives(connection, tally.ends)
         buckets = tally.add_lives(lives)
         async with writing(self._engine) as connection:
-            if not await _advance(connection, shard, before, after):
+            if not await self._advance(connection, shard, before, after):
                 return 0
             await self._add(connection, tally, buckets)
         return len(rows)
-
-    async def _position(self, shard: int) -> Position:
-        where = statistics_cursors.c.shard == shard
-        statement = select(statistics_cursors.c.generation, statistics_cursors.c.seq).where(where)
-        async with reading(self._engine) as connection:
-            row = (await connection.execute(statement)).first()
-        if row is not None:
-            return row.generation, row.seq
-        first = {"shard": shard, "generation": 0, "seq": 0}
-        async with writing(self._engine) as connection:
-            await connection.execute(
-                insert_if_absent(self._engine, statistics_cursors).values(first)
-            )
-        return 0, 0
 
     async def _next_rows(self, shard: int, after: Position) -> Sequence[Any]:
         statement = (
@@ -181,47 +141,6 @@ def adding(engine: AsyncEngine, table: Any, names: Sequence[str]) -> Any:
     insert: Any = sqlite.insert(table) if is_sqlite(engine) else postgresql.insert(table)
     sums = {name: table.c[name] + insert.excluded[name] for name in names}
     return insert.on_conflict_do_update(index_elements=list(table.primary_key), set_=sums)
-
-
-async def _advance(
-    connection: AsyncConnection, shard: int, before: Position, after: Position
-) -> bool:
-    moved = (
-        update(statistics_cursors)
-        .where(
-            statistics_cursors.c.shard == shard,
-            statistics_cursors.c.generation == before[0],
-            statistics_cursors.c.seq == before[1],
-        )
-        .values(generation=after[0], seq=after[1])
-    )
-    return (await connection.execute(moved)).rowcount == 1
-
-
-async def _refused(
-    connection: AsyncConnection, shard: int, before: Position, after: Position
-) -> set[Position]:
-    """What of these events contradicted SQL; written with the journal's rows, so it is all here."""
-    position = (quarantine.c.generation, quarantine.c.seq)
-    rows = await connection.execute(
-        select(*position).where(
-            quarantine.c.shard == shard,
-            tuple_(*position) > tuple_(*before),
-            tuple_(*position) <= tuple_(*after),
-        )
-    )
-    return {(generation, seq) for generation, seq in rows}
-
-
-def _count(tally: Tally, shard: int, row: Any, refused: set[Position]) -> None:
-    entry = events.LogEntry(shard, row.generation, row.seq, row.event_count, row.kind, row.payload)
-    try:
-        event = events.decode(entry)
-    except events.MalformedEntry:
-        return  # it is in quarantine
-    for number, part in enumerate(events.split(event)) if refused else [(0, event)]:
-        if (row.generation, row.seq + number) not in refused:
-            tally.add(entry, part)
 
 
 async def _lives(connection: AsyncConnection, ends: Sequence[End]) -> list[tuple[End, int]]:
