@@ -23,14 +23,13 @@ from flashstock.model.group_rules import GROUP_SIZE_MAX
 from flashstock.model.rules import TIME_MS_MAX
 from flashstock.model.states import GroupState
 from flashstock.reconcile.compare import REBUILD, Difference
+from flashstock.reconcile.settling import Look, sorted_out
 
 PAGE: Final = 50
 """Groups at a time: of the largest, so many have 50,000 seats."""
 SEATS_PAGE: Final = 2_000
 GROUPS_READ_AT_ONCE: Final = 10
 """Nobody else is served while a script reads them."""
-SETTLE_TIMEOUT_S: Final = 5.0
-SETTLE_POLL_S: Final = 0.02
 _FIELDS: Final = ("state", "rules_text", "deadline_ms", "pending", "paid", "house", "opener", "seq")
 
 
@@ -117,27 +116,17 @@ class GroupComparison:
         self, shard: int, ids: Sequence[str]
     ) -> tuple[list[Difference], list[Difference]]:
         """What is wrong with these groups: (certainly, perhaps only on its way to SQL)."""
-        certain: list[Difference] = []
         store, seq = await self._in_store(ids)
-        suspects = _differing(await self._in_ledger(ids), store, ids)
-        deadline = asyncio.get_running_loop().time() + SETTLE_TIMEOUT_S
-        while suspects:
-            passed = await self._proof.cursor_seq(shard) >= seq
-            late = asyncio.get_running_loop().time() > deadline
-            if passed or late:
-                ids = [difference.subject for difference in suspects]
-                ledger = await self._in_ledger(ids)
-                again, seq = await self._in_store(ids)
-                suspects = []
-                for difference in _differing(ledger, again, ids):
-                    subject = difference.subject
-                    unchanged = passed and again.get(subject) == store.get(subject)
-                    (certain if unchanged else suspects).append(difference)
-                store = again
-            if late:
-                break
-            await self._sleep(SETTLE_POLL_S)
-        return certain, suspects
+        first = Look(store, seq, _differing(await self._in_ledger(ids), store, ids))
+
+        async def look_again(subjects: list[str]) -> Look:
+            ledger = await self._in_ledger(subjects)
+            again, seq = await self._in_store(subjects)
+            return Look(again, seq, _differing(ledger, again, subjects))
+
+        return await sorted_out(
+            first, look_again, lambda: self._proof.cursor_seq(shard), self._sleep
+        )
 
     async def _scan(self, shard: int, position: int) -> tuple[int, list[str]]:
         client, key = self._store.clients[shard], keys.groups(shard)
