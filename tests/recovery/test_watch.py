@@ -11,7 +11,7 @@ from flashstock import errors
 from flashstock.hotpath import keys
 from flashstock.ledger.journal_queries import Subject
 from flashstock.model.states import Durability, PoolState
-from flashstock.reconcile import comparison
+from flashstock.reconcile import settling
 from flashstock.reconcile.watch import LAST_ROUND, RESERVATIONS_PER_ROUND, Watch
 from tests.recovery.node import Node, eventually, opened, raw, settings_for
 
@@ -127,7 +127,7 @@ async def test_units_out_of_nowhere_pause_the_pool(valkey_url, database_url):
 
 async def test_what_is_only_on_its_way_pauses_nothing(valkey_url, database_url, monkeypatch):
     """The writer stands still for longer than a round is ready to wait."""
-    monkeypatch.setattr(comparison, "SETTLE_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(settling, "SETTLE_TIMEOUT_S", 0.2)
     settings = await settings_for(valkey_url, database_url)
     async with opened(settings) as node:
         await node.create("a", 50, durability=Durability.FAST)
@@ -171,19 +171,37 @@ async def test_a_breach_is_seen_in_the_middle_of_traffic_and_traffic_is_none(
         traders = [asyncio.create_task(trade(buyer)) for buyer in range(8)]
         try:
             watch = watch_on(node, reservations_max=600)
-            for _ in range(6):
-                found = await watch.round()
+            found = await watch.round()
+            for _ in range(5):
                 assert (found["ok"], found["paused"]) == (True, []), found
+                found = await watch.round()
+            cycles_max = found["cycles"] + 2
             with raw(valkey_url) as client:
                 client.hdel(keys.reservations(0), lost.partition("~")[2])
             paused: list[str] = []
-            for _ in range(50):
-                paused += [row["pool"] for row in (await watch.round())["paused"]]
+            while not paused and found["cycles"] < cycles_max:
+                found = await watch.round()
+                paused += [row["pool"] for row in found["paused"]]
             assert paused == ["broken"]
         finally:
             stop.set()
             await asyncio.gather(*traders)
         assert await state_of(node, "busy") is PoolState.OPEN
+
+
+async def test_a_cycle_ends_however_fast_holds_come(valkey_url, sqlite_url):
+    """Each round reads fewer than came since the last."""
+    settings = await settings_for(valkey_url, sqlite_url)
+    async with opened(settings) as node:
+        await node.create("a", 1_000)
+        await node.hold("a", "lost")
+        watch = watch_on(node, reservations_max=10)
+        for number in range(30):
+            for one in range(12):
+                await node.hold("a", f"{number}-{one}")
+            if (await watch.round())["cycles"]:
+                break
+        assert number < 29
 
 
 async def test_a_round_is_bounded_and_the_next_goes_on(valkey_url, sqlite_url):

@@ -38,10 +38,18 @@ class ReservationQueries(Reads):
         return await self._stored(statement.order_by(reservations.c.id).limit(limit))
 
     async def open_reservations(
-        self, shard: int, after_id: str, limit: int
+        self, shard: int, after_id: str, limit: int, up_to_seq: int | None = None
     ) -> list[StoredReservation]:
-        """A shard's holds, oldest first. The page goes on after any reservation, ended or not."""
-        return await self._stored(_held(shard, await self._position(after_id), limit))
+        """A shard's holds, oldest first. The page goes on after any reservation, ended or not.
+
+        Args:
+            up_to_seq: only what was granted by then. Without it, pages that are read more slowly
+                than holds are granted have no end.
+        """
+        statement = _held(shard, await self._position(after_id), limit)
+        if up_to_seq is not None:
+            statement = statement.where(reservations.c.seq <= up_to_seq)
+        return await self._stored(statement)
 
     async def retained_reservations(
         self, shard: int, after_id: str, limit: int, ended_since_ms: int

@@ -25,13 +25,12 @@ from flashstock.model.records import ReservationRecord
 from flashstock.reconcile import compare
 from flashstock.reconcile.compare import Difference
 from flashstock.reconcile.groups import GroupComparison
+from flashstock.reconcile.settling import Look, sorted_out
 
 PAGE: Final = 500
 DIFFERENCES_SHOWN_MAX: Final = 100
 LAG_ENTRIES_MAX: Final = 20_000
 """Log entries in flight that are looked through; beyond it the writer's lag is the finding."""
-SETTLE_TIMEOUT_S: Final = 5.0
-SETTLE_POLL_S: Final = 0.02
 
 
 @dataclass(slots=True)
@@ -147,9 +146,9 @@ class Comparison:
         return [(entry, events.decode(entry)) for entry in entries]
 
     async def _compare_from_ledger(self, shard: int, found: Findings) -> None:
-        """Every hold that SQL acknowledges must be known to Redis."""
-        after = ""
-        while rows := await self._queries.open_reservations(shard, after, PAGE):
+        """Every hold that SQL acknowledges by now must be known to Redis."""
+        after, up_to_seq = "", await self._proof.cursor_seq(shard)
+        while rows := await self._queries.open_reservations(shard, after, PAGE, up_to_seq):
             found.reservations_checked += len(rows)
             ledger = {row.id: row.record() for row in rows}
             digests = [row.id.partition("~")[2] for row in rows]
@@ -211,32 +210,16 @@ class Comparison:
         store: dict[str, ReservationRecord | None],
         seq: int,
     ) -> tuple[list[Difference], list[Difference]]:
-        """Look again at what looks different, until it is explained or plainly different.
+        async def look_again(subjects: list[str]) -> Look:
+            ledger = await self._ledger_records(subjects)
+            reply = await self._store.lookup(shard, [one.partition("~")[2] for one in subjects])
+            again = dict(zip(subjects, reply.records, strict=True))
+            return Look(again, reply.seq, _differing(ledger, again))
 
-        Certain is what Redis said before the writer passed that point and says unchanged after:
-        SQL was read in between, and should have said the same.
-        """
-        certain: list[Difference] = []
-        suspects = _differing(ledger, store)
-        deadline = asyncio.get_running_loop().time() + SETTLE_TIMEOUT_S
-        while suspects:
-            passed = await self._proof.cursor_seq(shard) >= seq
-            late = asyncio.get_running_loop().time() > deadline
-            if passed or late:
-                ids = [difference.subject for difference in suspects]
-                ledger = await self._ledger_records(ids)
-                reply = await self._store.lookup(shard, [i.partition("~")[2] for i in ids])
-                again = dict(zip(ids, reply.records, strict=True))
-                suspects = []
-                for difference in _differing(ledger, again):
-                    subject = difference.subject
-                    unchanged = passed and again[subject] == store.get(subject)
-                    (certain if unchanged else suspects).append(difference)
-                store, seq = again, reply.seq
-            if late:
-                break
-            await self._sleep(SETTLE_POLL_S)
-        return certain, suspects
+        first = Look(store, seq, _differing(ledger, store))
+        return await sorted_out(
+            first, look_again, lambda: self._proof.cursor_seq(shard), self._sleep
+        )
 
     async def _wrong_sums(self, shard: int) -> int:
         """Pools whose SQL counters are not the sum of their reservations."""

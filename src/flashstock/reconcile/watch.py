@@ -48,6 +48,8 @@ class ShardProgress:
     in_store: bool = False
     """Which half of the cycle: SQL's holds, then what Redis remembers."""
     after: str = ""
+    up_to_seq: int = 0
+    """Up to where SQL had followed the log as the cycle began: of later holds there is no end."""
     position: int = 0
     cycles: int = 0
     suspects: dict[str, None] = field(default_factory=dict)
@@ -226,7 +228,11 @@ class Watch:
         while left > 0:
             count = min(PAGE, left)
             if not progress.in_store:
-                rows = await self._queries.open_reservations(shard, progress.after, count)
+                if not progress.after:
+                    progress.up_to_seq = await self._proof.cursor_seq(shard)
+                rows = await self._queries.open_reservations(
+                    shard, progress.after, count, progress.up_to_seq
+                )
                 ids = [row.id for row in rows]
                 progress.in_store = not ids
                 progress.after = ids[-1] if ids else ""

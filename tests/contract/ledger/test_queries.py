@@ -106,6 +106,16 @@ async def test_open_holds_come_oldest_first(sale: Book, limit: int):
     assert await sale.queries.open_reservations(1, "", limit) == []
 
 
+async def test_open_holds_end_where_the_caller_says(sale: Book):
+    everything = await sale.queries.open_reservations(0, "", 100)
+    up_to = everything[0].seq
+    early = [row.id for row in everything if row.seq <= up_to]
+    assert 0 < len(early) < len(everything)
+    found = await sale.queries.open_reservations(0, "", 100, up_to)
+    assert [row.id for row in found] == early
+    assert await sale.queries.open_reservations(0, early[-1], 100, up_to) == []
+
+
 async def test_a_page_goes_on_after_a_hold_that_has_ended_since(sale: Book):
     (first, second) = await sale.queries.open_reservations(0, "", 2)
     await sale.write(cancelled(6, 7, quantity=2))
