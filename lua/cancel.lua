@@ -3,7 +3,7 @@
 KEYS  1 shard_meta   2 shard_log   3 pool   4 reservations   5 buyers   6 deadlines   7 retired
       8 due
 ARGV  1 pool_id   2 digest   3 kind (cancelled: by the buyer; revoked: by the house)
-RETURNS {status, now_ms, seq, record}
+RETURNS {status, now_ms, position, record}
       0 CANCELLED   1 REPLAYED   2 UNKNOWN   3 ALREADY_CONFIRMED   4 EXPIRED
       5 GROUP_SEAT (ask leave_group)   -1 FENCED
 WHY   the units, the buyer's allowance and the event change in one step. ]]
@@ -14,16 +14,16 @@ WHY   the units, the buyer's allowance and the event change in one step. ]]
 
 local packed, record = find_record(KEYS[4], ARGV[1], ARGV[2])
 if not packed then
-  return { 2, now, seq }
+  return { 2, now, position() }
 end
 if is_seat(record) then
-  return { 5, now, seq, packed }
+  return { 5, now, position(), packed }
 elseif record.state == 'x' or record.state == 'v' then
-  return { 1, now, seq, packed }
+  return { 1, now, position(), packed }
 elseif record.state == 'c' or record.state == 'r' then
-  return { 3, now, seq, packed }
+  return { 3, now, position(), packed }
 elseif record.state == 'e' then
-  return { 4, now, seq, packed }
+  return { 4, now, position(), packed }
 end
 
 local letter = ARGV[3] == 'revoked' and 'v' or 'x'
@@ -40,4 +40,4 @@ else
   append('withdrawn', 1, ARGV[1], { ARGV[2], record.quantity, letter })
 end
 close_shard()
-return { 0, now, seq, packed }
+return { 0, now, position(), packed }

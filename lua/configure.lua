@@ -3,7 +3,7 @@
 KEYS  1 shard_meta   2 shard_log   3 pool   4 due
 ARGV  1 pool_id   2 mode (create, update)   3 total   4 locked   5 reason (may be '')
       6… field, value, … (rules)
-RETURNS {status, now_ms, seq, field, value, …}: the pool as it is now
+RETURNS {status, now_ms, position, field, value, …}: the pool as it is now
       0 CONFIGURED   1 EXISTS   2 CLOSED   3 UNCHANGED   4 GROUP_BUY_FIXED   -1 FENCED
       -2 UNKNOWN_POOL
 WHY   the script that sells reads the rules in the same step, so a change has an exact moment. ]]
@@ -14,7 +14,7 @@ local RULES = { 'sku', 'state', 'per_buyer_limit', 'hold_ms', 'starts_at_ms', 'e
 local pool_id, create = ARGV[1], ARGV[2] == 'create'
 local state = call('HGET', KEYS[3], 'state')
 local function answer(status)
-  return { status, now, seq, unpack(call('HGETALL', KEYS[3])) }
+  return { status, now, position(), unpack(call('HGETALL', KEYS[3])) }
 end
 if create and state then
   return answer(1)

@@ -3,7 +3,7 @@
 KEYS  1 shard_meta   2 shard_log   3 pool   4 reservations   5 deadlines   6 buyers   7 retired
       8 payment   9 due
 ARGV  1 pool_id   2 digest   3 payment_ref   4 reservation_id
-RETURNS {status, now_ms, seq, record}
+RETURNS {status, now_ms, position, record}
       0 CONFIRMED   1 REPLAYED   2 UNKNOWN   3 ALREADY_CONFIRMED   4 PAYMENT_REF_USED
       5 REFUND_DUE   6 ALREADY_CANCELLED   7 GROUP_SEAT (ask pay_seat)   -1 FENCED
 WHY   confirm and expire race inside scripts, so exactly one wins; a payment that lost is
@@ -17,22 +17,22 @@ WHY   confirm and expire race inside scripts, so exactly one wins; a payment tha
 
 local packed, record = find_record(KEYS[4], ARGV[1], ARGV[2])
 if not packed then
-  return { 2, now, seq }
+  return { 2, now, position() }
 end
 if is_seat(record) then
-  return { 7, now, seq, packed }
+  return { 7, now, position(), packed }
 end
 local pool_id, digest, payment_ref = ARGV[1], ARGV[2], ARGV[3]
 local owner = call('GET', KEYS[8])
 if record.state == 'c' or record.state == 'r' then
   local same = string.match(record.payment, '^[^\t]*') == payment_ref
-  return { same and 1 or 3, now, seq, packed }
+  return { same and 1 or 3, now, position(), packed }
 end
 if owner and owner ~= ARGV[4] then
-  return { 4, now, seq, packed }
+  return { 4, now, position(), packed }
 end
 if owner then -- the refund of this very payment is on record already
-  return { (record.state == 'x' or record.state == 'v') and 6 or 5, now, seq, packed }
+  return { (record.state == 'x' or record.state == 'v') and 6 or 5, now, position(), packed }
 end
 
 local pool = call('HMGET', KEYS[3], 'available', 'held', 'sold', 'per_buyer_limit', 'state')
@@ -75,4 +75,4 @@ else
 end
 call('HSET', KEYS[3], 'available', available, 'held', held, 'sold', sold)
 close_shard()
-return { status, now, seq, packed }
+return { status, now, position(), packed }

@@ -3,7 +3,7 @@
 KEYS  1 shard_meta   2 shard_log   3 pool   4 reservations   5 deadlines   6 buyers   7 retired
       8 due
 ARGV  1 pool_id   2 batch_max (batches of at most 128 holds, for each kind of work)
-RETURNS {status, now_ms, seq, units_released, next_due_ms (0: nothing is waiting)}
+RETURNS {status, now_ms, position, units_released, next_due_ms (0: nothing is waiting)}
       0 OK   1 GROUP_POOL (ask sweep_groups)   -1 FENCED   -2 UNKNOWN_POOL
 WHY   bounded work per call; `due` holds each pool's next moment, so idle pools cost nothing. ]]
 --#include shard
@@ -19,7 +19,7 @@ if not pool[1] then
   return { -2 }
 end
 if (pool[5] or '') ~= '' then
-  return { 1, now, seq }
+  return { 1, now, position() }
 end
 local seq_before = seq
 local released, next_due_ms = release_due_waves(pool_id, KEYS[3], pool[4], tonumber(pool[3]))
@@ -61,4 +61,4 @@ if next_due_ms == 0 then
 else
   call('ZADD', KEYS[8], next_due_ms, pool_id)
 end
-return { 0, now, seq, units, next_due_ms }
+return { 0, now, position(), units, next_due_ms }

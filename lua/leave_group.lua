@@ -3,7 +3,7 @@
 KEYS  1 shard_meta   2 shard_log   3 pool   4 reservations   5 deadlines   6 buyers   7 retired
       8 due   9 groups   10 group_members   11 group_seats   12 open_groups   13 group_deadlines
 ARGV  1 pool_id   2 digest   3 kind (cancelled: by the buyer; revoked: by the house)
-RETURNS {status, now_ms, seq, record, group}
+RETURNS {status, now_ms, position, record, group}
       0 CANCELLED   1 REPLAYED   2 UNKNOWN   3 ALREADY_CONFIRMED   4 EXPIRED   -1 FENCED
 WHY   unit, place, allowance and refund change in one step, and who opens the group now is decided
       with them; a group that nobody is left in fails. ]]
@@ -20,7 +20,7 @@ WHY   unit, place, allowance and refund change in one step, and who opens the gr
 local pool_id, digest = ARGV[1], ARGV[2]
 local packed = find_record(keys.reservations, pool_id, digest)
 if not packed then
-  return { 2, now, seq }
+  return { 2, now, position() }
 end
 local seq_before, pool = seq, read_pool()
 local group = group_of(seat_of(digest, packed).group)
@@ -53,5 +53,5 @@ if seq > seq_before then
   save_groups(pool)
   close_shard()
 end
-return { status, now, seq, call('HGET', keys.reservations, digest),
+return { status, now, position(), call('HGET', keys.reservations, digest),
   group and pack_group(group) or '' }

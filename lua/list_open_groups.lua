@@ -2,7 +2,7 @@
 --[[ list_open_groups: a page of the groups that can be joined, the nearest to full and end first.
 KEYS  1 shard_meta   2 pool   3 groups   4 open_groups
 ARGV  1 pool_id   2 limit   3 score   4 digest: of the last one seen, or '' to begin
-RETURNS {status, now_ms, seq, more, part…}: for each group its digest, score and packed group
+RETURNS {status, now_ms, position, more, part…}: for each group its digest, score and packed group
       0 OK   -1 FENCED   -2 UNKNOWN_POOL   -3 NOT_A_GROUP_BUY
 WHY   a group whose deadline has passed is not shown, whether or not any sweeper runs. ]]
 --#include shard
@@ -22,7 +22,7 @@ if ARGV[3] ~= '' then
     first = call('ZCOUNT', KEYS[4], '-inf', '(' .. ARGV[3])
   end
 end
-local answer, shown, more = { 0, now, seq, 0 }, 0, false
+local answer, shown, more = { 0, now, position(), 0 }, 0, false
 for _ = 1, PAGES_MAX do
   local page = call('ZRANGE', KEYS[4], first, first + limit, 'WITHSCORES')
   for index = 1, #page, 2 do

@@ -4,7 +4,7 @@ KEYS  1 shard_meta   2 shard_log   3 pool   4 reservations   5 deadlines   6 buy
       8 due   9 groups   10 group_members   11 group_seats   12 open_groups   13 group_deadlines
       14 payment
 ARGV  1 pool_id   2 digest   3 payment_ref   4 reservation_id
-RETURNS {status, now_ms, seq, record, group}
+RETURNS {status, now_ms, position, record, group}
       0 CONFIRMED   1 REPLAYED   2 UNKNOWN   3 ALREADY_CONFIRMED   4 PAYMENT_REF_USED
       5 REFUND_DUE   6 ALREADY_CANCELLED   -1 FENCED
 WHY   payment, deadline and the last free place race inside scripts: a payment is one of the group's
@@ -23,7 +23,7 @@ WHY   payment, deadline and the last free place race inside scripts: a payment i
 local pool_id, digest, payment_ref = ARGV[1], ARGV[2], ARGV[3]
 local packed = find_record(keys.reservations, pool_id, digest)
 if not packed then
-  return { 2, now, seq }
+  return { 2, now, position() }
 end
 local seq_before, pool, owner = seq, read_pool(), call('GET', KEYS[14])
 local group = group_of(seat_of(digest, packed).group)
@@ -71,5 +71,5 @@ if seq > seq_before then
   save_groups(pool)
   close_shard()
 end
-return { status, now, seq, call('HGET', keys.reservations, digest),
+return { status, now, position(), call('HGET', keys.reservations, digest),
   group and pack_group(group) or '' }

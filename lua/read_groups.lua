@@ -2,13 +2,13 @@
 --[[ read_groups: some groups with their first seats, those paid first, as of one instant.
 KEYS  1 shard_meta   2 reservations   3 groups   4 group_members
 ARGV  1 pool_id   2 seats_max (of each group)   3… groups, at most 100
-RETURNS {status, now_ms, seq, part…}: for each group it ('' where there is none), how many seats
-      follow, and for each of those its digest and its packed record
+RETURNS {status, now_ms, position, part…}: for each group it ('' where there is none), how many
+      seats follow, and for each of those its digest and its packed record
       0 OK   -1 FENCED
 WHY   a page shows a group and who is in it as they were at one moment. ]]
 --#include shard
 
-local answer = { 0, now, seq }
+local answer = { 0, now, position() }
 local packed = call('HMGET', KEYS[3], unpack(ARGV, 3))
 for index = 1, #packed do
   local group, count_place = ARGV[2 + index], #answer + 2

@@ -3,7 +3,7 @@
 KEYS  1 shard_meta   2 shard_log   3 pool   4 reservations   5 deadlines   6 buyers   7 retired
       8 due   9 payment
 ARGV  1 pool_id   2 digest   3 payment_ref   4 reservation_id   5 buyer   6 quantity   7 deadline_ms
-RETURNS {status, now_ms, seq, record}: the record of the sale, where there is one now
+RETURNS {status, now_ms, position, record}: the record of the sale, where there is one now
       0 RECLAIMED   1 KNOWN   2 PAYMENT_REF_USED   3 REFUND_DUE   -1 FENCED   -2 UNKNOWN_POOL
 WHY   hold and sale are logged in one step, so the units are never anyone else's in between; a
       payment that finds no stock is recorded in the same step, so it can't be forgotten. ]]
@@ -22,11 +22,11 @@ if not pool[1] then
   return { -2 }
 end
 if find_record(KEYS[4], pool_id, digest) then
-  return { 1, now, seq }
+  return { 1, now, position() }
 end
 local owner = call('GET', KEYS[9])
 if owner then -- by this very reservation: its refund is on record already
-  return { owner == reservation_id and 3 or 2, now, seq }
+  return { owner == reservation_id and 3 or 2, now, position() }
 end
 
 local available, held, sold = tonumber(pool[1]), tonumber(pool[2]), tonumber(pool[3])
@@ -67,4 +67,4 @@ else
 end
 call('HSET', KEYS[3], 'available', available, 'held', held, 'sold', sold, 'grants', grants)
 close_shard()
-return { status, now, seq, packed }
+return { status, now, position(), packed }

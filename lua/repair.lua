@@ -3,14 +3,14 @@
 KEYS  1 shard_meta   2 shard_log   3 pool   4 reservations   5 deadlines   6 buyers   7 due
 ARGV  1 pool_id   2 expected_seq   3 reason   4 total   5 available   6 held   7 sold   8 locked
       9 reservation_count   10… digest, packed record ('' to forget it), …   then buyer, units, …
-RETURNS {status, now_ms, seq}
+RETURNS {status, now_ms, position}
       0 REPAIRED   1 MOVED_ON   -1 FENCED   -2 UNKNOWN_POOL
 WHY   the comparison is only true for one log position; writing at any other would be a guess. ]]
 --#include shard
 --#include record
 
 if seq ~= tonumber(ARGV[2]) then
-  return { 1, now, seq }
+  return { 1, now, position() }
 elseif call('EXISTS', KEYS[3]) == 0 then
   return { -2 }
 end
@@ -39,4 +39,4 @@ for index = first_buyer, #ARGV, 2 do
 end
 append('repaired', 1, ARGV[1], { ARGV[3] })
 close_shard()
-return { 0, now, seq }
+return { 0, now, position() }

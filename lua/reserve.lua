@@ -5,7 +5,7 @@ KEYS  1 shard_meta   2 shard_log   3 pool   4 reservations   5 deadlines   6 buy
 ARGV  1 pool_id   2 units_wanted (by the whole batch)   3… all digests, then all buyers, then all
       quantities: three columns of the same length, at most 128; where anything is attested, one
       more: a line for each item (include/eligibility.lua)
-RETURNS {status, now_ms, available, grants, seq, first_seq, deadline_ms, fast, next_wave_ms,
+RETURNS {status, now_ms, available, grants, position, first_seq, deadline_ms, fast, next_wave_ms,
       starts_at_ms, per_buyer_limit, ordered, audience_and_channels, verdicts, record…}:
       `verdicts` is one character an item, 48 above the number, and a packed record follows for
       each REPLAYED one; `ordered` is 1 where HELD ones take no units before they are paid;
@@ -161,6 +161,6 @@ if group_only then
     verdicts[index] = string.char(48 + verdict)
   end
 end
-return { 0, now, available, grants, seq, first_seq, deadline_ms, pool[8] == 'fast' and 1 or 0,
-  next_wave_ms, starts_at_ms, limit, takes_units and 0 or 1, unmet,
+return { 0, now, available, grants, position(), first_seq, deadline_ms,
+  pool[8] == 'fast' and 1 or 0, next_wave_ms, starts_at_ms, limit, takes_units and 0 or 1, unmet,
   table.concat(verdicts), unpack(replays) }

@@ -5,9 +5,10 @@ KEYS  1 shard_meta   2 shard_log   3 reservations   4 due
 ARGV  1 cart   2 buyer   and for each line   pool_id   digest   quantity; a pool that comes twice is
       refused, so whoever asks adds its lines up; where anything is attested, that at the end
       (include/eligibility.lua)
-RETURNS {status, now_ms, seq, first_seq, verdicts, available…, record…}: one character, 48 above
-      the number, one number and one packed record a line ('' where there is none; audience and
-      channels with a tab between where they refused it); nothing is held unless all lines may be
+RETURNS {status, now_ms, position, first_seq, verdicts, available…, record…}: one character, 48
+      above the number, one number and one packed record a line ('' where there is none; audience
+      and channels with a tab between where they refused it); nothing is held unless all lines may
+      be
       0 HELD   1 REFUSED   -1 FENCED
 VERDICTS  0 HELD   1 REPLAYED   2 MISMATCH   3 SOLD_OUT   4 BUYER_LIMIT   5 NOT_STARTED   6 ENDED
       7 PAUSED   8 UNKNOWN_POOL   9 NOT_ELIGIBLE   10 GROUP_ONLY
@@ -141,7 +142,7 @@ end
 if seq > seq_before then
   close_shard()
 end
-local answer = { refused and 1 or 0, now, seq, first_seq, table.concat(verdicts) }
+local answer = { refused and 1 or 0, now, position(), first_seq, table.concat(verdicts) }
 for index = 1, count do
   answer[5 + index], answer[5 + count + index] = available[index], records[index]
 end

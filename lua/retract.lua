@@ -4,7 +4,7 @@ KEYS  1 shard_meta   2 shard_log   3 pool   4 reservations   5 deadlines   6 buy
       8 due   9 groups   10 group_members   11 group_seats   12 open_groups   13 group_deadlines
 ARGV  1 pool_id   2 digest   3 generation   4 seq (of the refused event)   5 the packed record of
       the older reservation
-RETURNS {status, now_ms, seq}
+RETURNS {status, now_ms, position}
       0 RETRACTED   1 GONE   2 SOLD   -1 FENCED
 WHY   SQL never counted the hold, so its units come back without an event that SQL would count;
       from here on the key is answered with the reservation it made first. ]]
@@ -20,15 +20,15 @@ WHY   SQL never counted the hold, so its units come back without an event that S
 local packed, record = find_record(KEYS[4], ARGV[1], ARGV[2])
 local BATCH_MAX = 128
 if not packed or packed == ARGV[5] then
-  return { 1, now, seq }
+  return { 1, now, position() }
 end
 -- A record has the number of the first event of its batch.
 local generation, first_seq = string.match(packed, '^[^\t]*\t(%d+)\t(%d+)')
 local place = tonumber(ARGV[4]) - tonumber(first_seq)
 if generation ~= ARGV[3] or place < 0 or place >= BATCH_MAX then
-  return { 1, now, seq }
+  return { 1, now, position() }
 elseif record.state == 'c' or record.state == 'r' or record.state == 'p' then
-  return { 2, now, seq }
+  return { 2, now, position() }
 end
 
 local pool, seat = read_pool(), seat_of(ARGV[2], packed)
@@ -57,4 +57,4 @@ else
 end
 append('repaired', 1, ARGV[1], { 'reused key' })
 close_shard()
-return { 0, now, seq }
+return { 0, now, position() }

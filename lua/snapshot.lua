@@ -2,7 +2,7 @@
 --[[ snapshot: one pool and the log position it stands at, as of one instant.
 KEYS  1 shard_meta   2 pool
 ARGV  none
-RETURNS {status, now_ms, seq, field, value, …}
+RETURNS {status, now_ms, position, field, value, …}
       0 OK   -1 FENCED   -2 UNKNOWN_POOL
 WHY   a comparison with SQL needs counters and position from the same instant. ]]
 --#include shard
@@ -11,4 +11,4 @@ local fields = call('HGETALL', KEYS[2])
 if #fields == 0 then
   return { -2 }
 end
-return { 0, now, seq, unpack(fields) }
+return { 0, now, position(), unpack(fields) }

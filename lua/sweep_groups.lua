@@ -4,7 +4,7 @@ KEYS  1 shard_meta   2 shard_log   3 pool   4 reservations   5 deadlines   6 buy
       8 due   9 groups   10 group_members   11 group_seats   12 open_groups   13 group_deadlines
 ARGV  1 pool_id   2 batch_max (batches of seats that expired or are forgotten; 16 times as many
       seats of groups that ended)
-RETURNS {status, now_ms, seq, units_gained (by what is available), next_due_ms (0: nothing is
+RETURNS {status, now_ms, position, units_gained (by what is available), next_due_ms (0: nothing is
       waiting)}
       0 OK   -1 FENCED   -2 UNKNOWN_POOL
 WHY   a large group ends in one step, and its seats are given back in bounded ones; `due` holds
@@ -72,4 +72,4 @@ if next_due_ms == 0 then
 else
   call('ZADD', keys.due, next_due_ms, pool_id)
 end
-return { 0, now, seq, pool.available - available_before, next_due_ms }
+return { 0, now, position(), pool.available - available_before, next_due_ms }

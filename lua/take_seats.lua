@@ -5,7 +5,7 @@ KEYS  1 shard_meta   2 shard_log   3 pool   4 reservations   5 deadlines   6 buy
 ARGV  1 pool_id   2 units_wanted (by the whole batch)   3… all digests, then all buyers, then all
       quantities, then what each wants (open, join:<group>, match): four columns of the same
       length, at most 128; where anything is attested, one more: a line for each item
-RETURNS {status, now_ms, available, grants, seq, first_seq, deadline_ms, fast, next_wave_ms,
+RETURNS {status, now_ms, available, grants, position, first_seq, deadline_ms, fast, next_wave_ms,
       starts_at_ms, per_buyer_limit, ordered, audience_and_channels, verdicts, group_count,
       group…, packed_group…, record…}: as reserve does, with a packed record for each HELD one too;
       the groups are those of HELD items, and of those refused as full or over
@@ -185,7 +185,7 @@ if seq > seq_before then
   save_groups(pool)
   close_shard()
 end
-local answer = { 0, now, pool.available, grants, seq, first_seq, seats_end_ms,
+local answer = { 0, now, pool.available, grants, position(), first_seq, seats_end_ms,
   settings[5] == 'fast' and 1 or 0, next_wave_ms, starts_at_ms, limit,
   rules.at_forming and 1 or 0, unmet, table.concat(verdicts), #told }
 for _, group in ipairs(told) do

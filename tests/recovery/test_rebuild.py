@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from flashstock import bootstrap
+from flashstock.hotpath.position import Position
 from tests.recovery.dump import ShardDump, dump
 from tests.recovery.node import Node, opened, raw, settings_for
 from tests.recovery.trading import POOLS, trade
@@ -43,6 +44,12 @@ async def test_a_day_of_trade_is_the_same_after_losing_everything(valkey_url, da
         assert dumps(valkey_url) == before
         report = await node.reconciler.report()
         assert report["ok"], report
+        for shard in range(SHARDS):
+            cursor = await node.stores.ledger.cursor(shard)
+            assert cursor is not None
+            stands_at = (await node.stores.store.lookup(shard, ["-"])).seq
+            assert isinstance(stands_at, Position)
+            assert (stands_at, stands_at.log_id) == (cursor.seq, cursor.log_id)
 
 
 @pytest.mark.parametrize("hold_seconds", [60, 7 * 86_400])

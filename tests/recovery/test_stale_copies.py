@@ -17,7 +17,7 @@ from flashstock.hotpath.scripts import Verdict, script_set
 from flashstock.hotpath.store import HotStore
 from flashstock.recovery import recover
 from tests import servers
-from tests.recovery.copies import become_a_copy, promote, replica_of, snapshot
+from tests.recovery.copies import promote, replica_of
 from tests.recovery.interrupted import Died, die
 from tests.recovery.node import Node, opened, raw, settings_for, unopened
 
@@ -275,21 +275,3 @@ async def test_one_lost_shard_hides_no_other(primary, sqlite_url):
         generations = [int(str(node.stores.store.generation(shard))) for shard in range(3)]
         assert generations == [await node.stores.ledger.opened_generation(s) for s in range(3)]
         assert min(generations) > 2
-
-
-async def test_a_copy_that_kept_its_scripts_gives_out_no_number_again(primary, sqlite_url):
-    """Else whoever waits for one of them is told that it is committed."""
-    settings = await settings_for(primary.url, sqlite_url)
-    async with opened(settings) as node:
-        await node.create(POOL, STOCK)
-        held = {await node.hold(POOL, "early")}
-        behind = snapshot(primary)
-        held |= {await node.hold(POOL, f"late-{number}") for number in range(3)}
-        await node.is_applied()
-        await node.stop_writing()
-        become_a_copy(primary, behind)
-        with pytest.raises(Recovering):
-            await node.hold(POOL, "too late")
-        await node.gate.opened(0)
-        node.write()
-        await is_whole(node, held)

@@ -12,7 +12,7 @@ from flashstock.hotpath.log import NO_DATA_SET
 from flashstock.hotpath.store import HotStore
 from flashstock.ledger.apply import Cursor
 from flashstock.recovery.gate import Gate
-from tests.simulation.controls import CONTROLS, control, parts, script_text
+from tests.simulation.controls import CONTROLS, Credulous, control, parts, script_text
 from tests.simulation.processes import Parts
 
 __all__ = ["CONTROLS"]
@@ -66,23 +66,6 @@ class Silent(HotStore):
 
 
 @control
-def caller_tells_no_floor() -> Any:
-    """No caller says which position it knows of."""
-    return parts(store=Silent)
-
-
-@control
-def one_lost_shard_hides_the_others() -> Any:
-    """A process that lost its connection asks one shard after the other, up to the first loss.
-
-    What it then does not notice, the position that callers tell lets it notice at the next call: so
-    they tell none here.
-    """
-
-    class Hasty(Gate):
-        async def verify(self) -> None:
-            for shard in range(self._store.shard_count):
-                if self._store.generation(shard) is not None:
-                    await self._store.seq(shard)
-
-    return parts(gate=Hasty, store=Silent)
+def number_taken_for_the_decision() -> Any:
+    """No caller says which position it knows of, and none looks at the one that it is told."""
+    return parts(store=Silent, applied=Credulous)

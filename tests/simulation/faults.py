@@ -8,8 +8,8 @@ from typing import Any, Final, Protocol
 
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.processes import ApiProcess, WriterProcess
-from tests.simulation.redis_client import RedisNetwork
 from tests.simulation.redis_data import DataSet
+from tests.simulation.redis_network import RedisNetwork
 from tests.simulation.redis_server import RedisServer
 from tests.simulation.sql import Database
 
@@ -60,7 +60,7 @@ class Faults:
         """Draw how many, which and when; let them happen by themselves."""
         counts = (4, 6, 8) if self._only else (0, 1, 1, 2, 2, 3, 5)
         for _ in range(self._random.choice(counts)):
-            name = self._random.choice(self._only or DRAWN)
+            name = self._random.choice(self._only or sorted(KINDS))
             self._later(self._random.random() * LATEST_S, name)
 
     def _later(self, delay_s: float, name: str) -> None:
@@ -318,8 +318,6 @@ KINDS: Final[dict[str, Callable[[Faults], None]]] = {
         Faults.rebuild_on_demand,
     )
 }
-DRAWN: Final = sorted(KINDS.keys() - {"became_a_copy"})
-"""All but the one of which it is not promised that somebody notices it."""
 TAKES_DATA: Final = frozenset(
     {
         "redis_lost_its_tail",

@@ -10,10 +10,13 @@ import asyncio
 import heapq
 import inspect
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from contextvars import Context, ContextVar, copy_context
 from itertools import count
 from random import Random
 from typing import Any, Final
+
+ENDING_STEPS_MAX: Final = 100
 
 
 class Stuck(Exception):
@@ -140,11 +143,15 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         self._stopped = True
 
     def discard(self) -> None:
-        """Forget what never began; what began is left as a killed process leaves it."""
-        for task in self._tasks:
-            work: Any = task.get_coro()
-            if inspect.getcoroutinestate(work) == inspect.CORO_CREATED:
-                work.close()
+        """End what is under way, the tasks of killed processes too, since the garbage collector
+        would: handlers then run without a loop, and in any order.
+        """
+        asyncio._set_running_loop(self)
+        try:
+            for task in reversed(self._tasks):  # what a task waits for began later
+                _end(task.get_coro())
+        finally:
+            asyncio._set_running_loop(None)
 
     def resume(self, process: Process) -> None:
         """Let a paused process go on."""
@@ -198,6 +205,17 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
 
     def __exit__(self, *failure: object) -> None:
         asyncio._set_running_loop(None)
+
+
+def _end(work: Any) -> None:
+    """Cancel a coroutine wherever it waits, until it waits no more."""
+    if inspect.getcoroutinestate(work) == inspect.CORO_CREATED:
+        work.close()
+    for _ in range(ENDING_STEPS_MAX):
+        if inspect.getcoroutinestate(work) != inspect.CORO_SUSPENDED:
+            break
+        with suppress(asyncio.CancelledError, RuntimeError, StopIteration):
+            work.throw(asyncio.CancelledError())
 
 
 def simulated_loop(random: Random) -> SimulatedLoop:

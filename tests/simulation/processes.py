@@ -30,7 +30,8 @@ from flashstock.writer.quarantine import QuarantinePauser
 from flashstock.writer.sweeper import Sweeper
 from flashstock.writer.writer import ShardWriter
 from tests.simulation.loop import Process, SimulatedLoop
-from tests.simulation.redis_client import RedisClient, RedisNetwork
+from tests.simulation.redis_client import RedisClient
+from tests.simulation.redis_network import RedisNetwork
 from tests.simulation.sql import Database, SimulatedLedger
 from tests.simulation.sql_reads import SimulatedProof, SimulatedQueries
 from tests.simulation.sql_tables import ORDER_SECRET

@@ -70,7 +70,7 @@ class DataSet:
         """One command; reads answer, writes are put on record as effects."""
         name = as_bytes(command[0]).decode().upper()
         arguments = [as_bytes(part) for part in command[1:]]
-        if name == "XADD":
+        if name == "XADD" and arguments[1] == b"*":
             arguments[1] = self._next_id(arguments[0])
         elif name == "SET" and len(arguments) == 4:
             arguments[2:] = [b"PXAT", b"%d" % (self._clock_ms() + int(arguments[3]))]
@@ -235,6 +235,10 @@ class DataSet:
             kept = [entry for entry in entries if entry.position >= oldest]
         self.values[key] = kept
         return len(entries) - len(kept)
+
+    def _xinfo(self, _stream: bytes, key: bytes) -> list[Any]:
+        """What a script asks of it."""
+        return [b"last-generated-id", b"%d-%d" % self._last_position(key)]
 
     def entries_after(self, key: bytes, after: bytes, count: int) -> list[StreamEntry]:
         """What XREAD answers."""

@@ -99,7 +99,7 @@ class RedisServer:
         self.data.transaction()
         self.scripts_run += 1
         reply = run_script(script, self.data.execute, keys, arguments[2 + key_count :])
-        if writes:
+        if self.data.history[-1]:
             self._after_script(self.data, keys)
             self._wake_readers()
         return reply

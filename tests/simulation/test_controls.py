@@ -20,11 +20,9 @@ SEEDS_MAX = 250
 assert controls_rebuild.CONTROLS is controls_replaced.CONTROLS is CONTROLS, "all are registered"
 assert controls_rules.CONTROLS is controls_groups.CONTROLS is CONTROLS, "all are registered"
 WORLDS: dict[str, dict[str, Any]] = {
-    "caller_tells_no_floor": {"faults": ("became_a_copy",)},
     "decisions_cut_in_two": {"faults": ("sql_slow", "redis_lost_everything")},
     "gate_opens_without_marker": {"faults": ("replica_promoted",)},
     "log_trimmed_unread": {"faults": ("sql_slow", "sql_away")},
-    "one_lost_shard_hides_the_others": {"faults": ("demoted_and_back",), "shard_count": 2},
     "one_shard_opens_the_others": {"faults": ("replica_promoted",), "shard_count": 2},
     "recovery_goes_on_anywhere": {"faults": ("became_a_copy",)},
     "stale_primary_accepted": {"faults": ("replica_promoted", "old_primary_returns")},

@@ -14,6 +14,7 @@ from flashstock.api.auth import REFRESH_INTERVAL_SECONDS, Keyring
 from flashstock.errors import FlashstockError, Recovering
 from flashstock.hotpath.applied import AppliedTracker
 from flashstock.hotpath.log import follow_announcements
+from flashstock.hotpath.position import Position
 from flashstock.ledger.queries import Queries
 from flashstock.recovery.gate import Gate
 
@@ -76,7 +77,8 @@ class ApiBackground:
     async def _poll_cursors(self) -> None:
         if self._applied.waiting():
             for cursor in await self._queries.cursors():
-                self._applied.announce(cursor.shard, str(cursor.generation), cursor.seq)
+                position = Position(cursor.seq, cursor.log_id)
+                self._applied.announce(cursor.shard, str(cursor.generation), position)
 
     async def _refresh_keys(self) -> None:
         await self._keyring.refresh_or_keep(self._queries)

@@ -1,4 +1,8 @@
-"""Waiting until the writer has committed: "applied up to seq n", and what of it SQL refused."""
+"""Waiting until the writer has committed: "applied up to seq n", and what of it SQL refused.
+
+A number alone does not tell whose it is: a server that became a copy of an earlier state gives
+numbers out again. So whoever waits is woken for its number, and acknowledged for its position.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +10,28 @@ import asyncio
 import heapq
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import count
-from typing import Protocol
+from typing import Final, Protocol
 
-from flashstock.errors import FlashstockError, NotRecorded, Recovering, Unavailable
+from flashstock.errors import FlashstockError, NotRecorded, Overloaded, Recovering, Unavailable
+from flashstock.hotpath.position import Position
+from flashstock.model.events import LogEntry
 from flashstock.model.records import ReservationRecord, unpack_record
 
 logger = logging.getLogger(__name__)
+
+
+POSITIONS_KEPT: Final = 4_096
+"""Committed ones that a process knows by heart; others are looked up in the log."""
+
+
+class ReadableLog(Protocol):
+    """What is needed of a shard's log."""
+
+    async def between(
+        self, after_seq: int, up_to_seq: int, entries_max: int
+    ) -> Sequence[LogEntry]: ...
 
 
 class RefusalBook(Protocol):
@@ -52,6 +70,14 @@ class AppliedTracker:
         self._book = book
         self._refused: list[dict[str, set[int]]] = [defaultdict(set) for _ in range(shard_count)]
         self._settling: dict[int, asyncio.Task[None]] = {}
+        self._committed = [Position(0, "")] * shard_count
+        """The last position heard of."""
+        self._log_ids: list[dict[int, str]] = [{} for _ in range(shard_count)]
+        """Of what is committed: seq → stream id of the entry that it ends."""
+        self.log_of: Callable[[int], ReadableLog] | None = None
+        """Where positions are looked up that nobody announced; ``None``: they are believed."""
+        self.on_lost: Callable[[int], None] | None = None
+        """Called with a shard that decided what SQL does not have in that place."""
 
     def open_shard(self, shard: int, generation: str, seq: int) -> None:
         """Start counting for a (new) generation from what is committed already."""
@@ -60,6 +86,7 @@ class AppliedTracker:
             self._generation[shard] = generation
             self._applied[shard] = self._heard[shard] = 0
             self._refused[shard].clear()
+            self._log_ids[shard].clear()
         self.announce(shard, generation, seq)
 
     def close_shard(self, shard: int) -> None:
@@ -71,14 +98,27 @@ class AppliedTracker:
                 future.set_exception(Recovering())
 
     def announce(
-        self, shard: int, generation: str, seq: int, recorded_after: int | None = None
+        self,
+        shard: int,
+        generation: str,
+        seq: int,
+        recorded_after: int | None = None,
+        decided: Sequence[Position] = (),
     ) -> None:
         """Everything up to ``seq`` is committed. Older or repeated news changes nothing.
 
         Args:
+            seq: where whoever commits says which it is, a ``Position``.
             recorded_after: SQL refused nothing between this and ``seq``; ``None``: who knows.
+            decided: all decisions between the two.
         """
-        if generation != self._generation[shard] or seq <= self._applied[shard]:
+        if generation != self._generation[shard]:
+            return
+        self._learn(shard, decided)
+        if isinstance(seq, Position) and seq >= self._committed[shard]:
+            self._learn(shard, [seq])
+            self._committed[shard] = seq
+        if seq <= self._applied[shard]:
             return
         unknown = recorded_after is None or recorded_after > self._applied[shard]
         if self._book is None or not unknown:
@@ -91,7 +131,8 @@ class AppliedTracker:
             self._settling[shard] = task
 
     async def settle(self, shard: int) -> None:
-        """Ask SQL what it refused of all that it has, as far as that has not been heard.
+        """Ask SQL what it refused of all that it has, as far as that has not been heard, and the
+        log what stands in the places of those who wait.
 
         Raises:
             Unavailable: SQL is away. Whoever waits goes on waiting.
@@ -106,6 +147,10 @@ class AppliedTracker:
                 return
             for subject, refused_seq in refused:
                 self._refused[shard][subject].add(refused_seq)
+            if self._waiting[shard]:
+                await self._look_up(shard, self._waiting[shard][0][0])
+                if generation != self._generation[shard]:
+                    return
             self._advance(shard, seq)
 
     async def _settle_quietly(self, shard: int) -> None:
@@ -117,12 +162,37 @@ class AppliedTracker:
     def _advance(self, shard: int, seq: int) -> None:
         if seq <= self._applied[shard]:
             return
-        self._applied[shard] = seq
+        self._applied[shard] = int(seq)
         waiting = self._waiting[shard]
         while waiting and waiting[0][0] <= seq:
             future = heapq.heappop(waiting)[2]
             if not future.done():
                 future.set_result(None)
+
+    def _learn(self, shard: int, positions: Iterable[Position]) -> None:
+        known = self._log_ids[shard]
+        known.update((int(position), position.log_id) for position in positions)
+        while len(known) > POSITIONS_KEPT:
+            del known[next(iter(known))]
+
+    async def _look_up(self, shard: int, seq: int) -> bool:
+        """Learn what is committed from a seq on, from the log that SQL has followed to where it is.
+
+        Another log has nothing to tell: what is said to be committed does not stand in it.
+
+        Returns:
+            False where it can't be told, because that is too long ago.
+        """
+        committed = self._committed[shard]
+        if self.log_of is None or not committed.log_id:
+            return False
+        try:
+            entries = await self.log_of(shard).between(seq - 1, committed, POSITIONS_KEPT)
+        except Overloaded:
+            return False
+        if entries and entries[-1].stream_id == committed.log_id:
+            self._learn(shard, (Position(entry.last_seq, entry.stream_id) for entry in entries))
+        return True
 
     def applied(self, shard: int) -> int:
         """The last sequence number known to be committed."""
@@ -133,16 +203,21 @@ class AppliedTracker:
         return sum(len(waiting) for waiting in self._waiting)
 
     async def wait(self, shard: int, generation: str, seq: int) -> None:
-        """Return once ``seq`` of that generation is committed.
+        """Return once ``seq`` of that generation is committed: if it is a ``Position``, this one.
 
         Raises:
-            Recovering: the shard has been opened under another generation since.
+            Recovering: the shard has been opened under another generation since, or has become a
+                copy of an earlier state: another decision has that number in SQL.
             Unavailable: not within the time allowed; what was decided stands in the log.
         """
         if generation != self._generation[shard]:
             raise Recovering
-        if seq <= self._applied[shard]:
-            return
+        if seq > self._applied[shard]:
+            await self._passed(shard, seq)
+        if isinstance(seq, Position) and seq.log_id:
+            await self._check_position(shard, generation, seq)
+
+    async def _passed(self, shard: int, seq: int) -> None:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         heapq.heappush(self._waiting[shard], (seq, next(self._tickets), future))
         try:
@@ -150,6 +225,28 @@ class AppliedTracker:
                 await future
         except TimeoutError:
             raise Unavailable("the ledger did not commit in time") from None
+
+    async def _check_position(self, shard: int, generation: str, position: Position) -> None:
+        known = self._log_ids[shard]
+        if position not in known:
+            if self.log_of is None:
+                return
+            if not await self._look_up(shard, position):
+                raise Unavailable("it is not known any more what was committed; ask again")
+        if generation != self._generation[shard]:
+            raise Recovering
+        # SQL has all that its cursor passed: where none ends here, this one is not among it.
+        committed_id = known.get(position)
+        if committed_id != position.log_id:
+            logger.error(
+                "shard %d: %s is not what the ledger has in that place (%s)",
+                shard,
+                position.text(),
+                committed_id,
+            )
+            if self.on_lost is not None:
+                self.on_lost(shard)
+            raise Recovering
 
     async def recorded(self, shard: int, generation: str, seq: int, subject: str) -> None:
         """Return once the event ``seq`` about a subject is committed, or was found refused.

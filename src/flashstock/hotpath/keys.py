@@ -100,8 +100,12 @@ def payment(shard: int, digest: str) -> str:
 
 
 def applied_channel(shard: int) -> str:
-    """Pub/sub channel on which the writer announces what is committed."""
-    return f"{shard_tag(shard)}:applied"
+    """Pub/sub channel on which the writer announces what is committed.
+
+    Whoever speaks another language (an older version, for as long as a rolling deploy takes)
+    speaks on another channel, and the hearer asks SQL.
+    """
+    return f"{shard_tag(shard)}:committed"
 
 
 SHARD_KEYS: Final[dict[str, Callable[[int], str]]] = {

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from itertools import takewhile
 from typing import Any, Final, NamedTuple
 
 from redis.asyncio import Redis
 
-from flashstock.errors import Overloaded
+from flashstock.errors import Overloaded, Unavailable
 from flashstock.hotpath import keys
 from flashstock.hotpath.connection import translated_failures
+from flashstock.hotpath.position import Position, read_position
 from flashstock.model.events import LogEntry, MalformedEntry
 
 logger = logging.getLogger(__name__)
@@ -87,10 +89,12 @@ class ShardLog:
         while len(page) == entries_max:
             after, entries_max = page[-1][0].decode(), CONTINUED_PAGE
             page = await self._page(after, entries_max, None)
-            for entry in self._readable(page):
-                if not entry.continues:
-                    return entries
-                entries.append(entry)
+            rest = list(takewhile(lambda entry: entry.continues, self._readable(page)))
+            if rest and not await self.holds(Position(entries[-1].last_seq, after)):
+                raise Unavailable("the log has become another one while it was read")
+            entries += rest
+            if len(rest) < len(page):
+                break
         return entries
 
     async def _page(self, after: str, count: int, block_ms: int | None) -> Any:
@@ -136,16 +140,41 @@ class ShardLog:
             (generation or b"").decode(), int(seq) if seq is not None else NO_DATA_SET
         )
 
+    async def holds(self, position: Position) -> bool:
+        """Whether this is the log that SQL followed up to a position, and not one that went another
+        way before: there other decisions have its numbers.
+
+        Where the entry and all before it are gone (trimmed, or rebuilt), nothing says otherwise.
+        """
+        log_id = position.log_id or LOG_START
+        with translated_failures():
+            found: Any = await self._client.xrevrange(self._key, max=log_id, count=1)
+        if found and found[0][0].decode() == log_id:
+            return True
+        oldest = self._readable(await self._page(LOG_START, CONTINUED_PAGE, None))
+        return not oldest or oldest[0].seq > position
+
     async def seq(self) -> int:
         """The last sequence number the scripts gave out, or -1 where there is no data set."""
         return (await self.position()).seq
 
-    async def announce(self, generation: int, seq: int, recorded_after: int) -> None:
-        """Tell every process that SQL has everything up to ``seq``, and refused nothing of what
+    async def announce(
+        self,
+        generation: int,
+        position: Position,
+        recorded_after: int,
+        decided: Sequence[Position] = (),
+    ) -> None:
+        """Tell every process that SQL has everything up to a position, and refused nothing of what
         comes after ``recorded_after``. Of what is before it the hearer may know, or ask SQL.
+
+        Args:
+            decided: all decisions between the two.
         """
+        words = [str(generation), position.text(), str(recorded_after)]
+        words += [one.text() for one in decided]
         with translated_failures():
-            await self._client.publish(self._channel, f"{generation} {seq} {recorded_after}")
+            await self._client.publish(self._channel, " ".join(words))
 
     async def trim(self, oldest_id: str) -> None:
         """Drop entries older than ``oldest_id``; only ever called for what SQL has."""
@@ -165,9 +194,12 @@ class ShardLog:
 
 
 async def follow_announcements(
-    client: Redis, shard_count: int, announce: Callable[[int, str, int, int], None]
+    client: Redis,
+    shard_count: int,
+    announce: Callable[[int, str, Position, int, Sequence[Position]], None],
 ) -> None:
-    """Call ``announce(shard, generation, seq, recorded_after)`` for every one, until cancelled.
+    """Call ``announce(shard, generation, position, recorded_after, decided)`` for every one, until
+    cancelled.
 
     A missed message does no harm: the next one covers it, and waiters also poll the cursor.
     Raises ``Unavailable`` when the connection is lost; the caller subscribes again.
@@ -177,5 +209,11 @@ async def follow_announcements(
         async with client.pubsub(ignore_subscribe_messages=True) as subscription:
             await subscription.subscribe(*channels)
             async for message in subscription.listen():
-                generation, *seqs = message["data"].split()
-                announce(channels[message["channel"]], generation.decode(), *map(int, seqs))
+                generation, position, recorded_after, *decided = message["data"].split()
+                announce(
+                    channels[message["channel"]],
+                    generation.decode(),
+                    read_position(position),
+                    int(recorded_after),
+                    [read_position(text) for text in decided],
+                )

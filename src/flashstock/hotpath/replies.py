@@ -12,7 +12,7 @@ from flashstock.model.ids import FIELD_SEPARATOR
 from flashstock.model.records import ReservationRecord, unpack_record
 from flashstock.model.rules import PoolCounters, PoolRules
 
-Reply = Sequence[Any]
+Reply = list[Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -318,13 +318,13 @@ def key_names(name: str) -> tuple[str, ...]:
 
 
 @cache
-def seq_place(name: str) -> int | None:
-    """Where in its reply a script says at which seq the log stands; ``None`` where it doesn't."""
+def position_place(name: str) -> int | None:
+    """Where in its reply a script says where the log stands; ``None`` where it doesn't."""
     match = _HEADER_RETURNS.search(script_source(name))
     if match is None:
         raise ConfigurationError(f"{name}.lua has no RETURNS header")
     names = [part.strip() for part in match[1].split(",")]
-    return names.index("seq") if "seq" in names else None
+    return names.index("position") if "position" in names else None
 
 
 def build_keys(name: str, shard: int, pool_id: str = "", digest: str = "") -> list[str]:

@@ -16,6 +16,7 @@ from flashstock.errors import Recovering, UnknownPool
 from flashstock.hotpath import keys, replies
 from flashstock.hotpath.connection import translated_failures
 from flashstock.hotpath.group_calls import GroupCalls
+from flashstock.hotpath.position import read_position
 from flashstock.hotpath.scripts import (
     FENCED,
     AdjustStatus,
@@ -30,7 +31,7 @@ from flashstock.hotpath.scripts import (
     RetractStatus,
     ScriptSet,
     build_keys,
-    seq_place,
+    position_place,
 )
 from flashstock.model.ids import DIGEST_LENGTH, ReservationId, digest_of, shard_of, shard_of_pool
 from flashstock.model.records import ReservationRecord, unpack_record
@@ -116,9 +117,11 @@ class HotStore(GroupCalls):
         if reply[0] == FENCED:
             self._lose(shard, scripts)
             raise Recovering
-        place = seq_place(name)
-        if place is not None and place < len(reply) and self._scripts[shard] is scripts:
-            self._seen[shard] = max(self._seen[shard], reply[place])
+        place = position_place(name)
+        if place is not None and place < len(reply):
+            reply[place] = position = read_position(reply[place])
+            if position > self._seen[shard] and self._scripts[shard] is scripts:
+                self._seen[shard] = int(position)
         return scripts.generation, reply
 
     def _lose(self, shard: int, scripts: ScriptSet) -> None:
@@ -344,7 +347,7 @@ class HotStore(GroupCalls):
         self, pool_id: str, expected_seq: int, arguments: Sequence[Any]
     ) -> tuple[RepairStatus, int]:
         """Write a pool back to what SQL says, if the shard still stands at ``expected_seq``."""
-        _, reply = await self._call_pool("repair", pool_id, [expected_seq, *arguments])
+        _, reply = await self._call_pool("repair", pool_id, [int(expected_seq), *arguments])
         return RepairStatus(reply[0]), reply[2]
 
     async def lookup(self, shard: int, digests: Sequence[str]) -> replies.LookupReply:
@@ -387,4 +390,4 @@ class HotStore(GroupCalls):
 
     async def seq(self, shard: int) -> int:
         """The last sequence number given out in a shard."""
-        return (await self.lookup(shard, ["-"])).seq
+        return int((await self.lookup(shard, ["-"])).seq)

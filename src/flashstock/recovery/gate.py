@@ -18,6 +18,8 @@ from flashstock.errors import FlashstockError, Recovering
 from flashstock.hotpath import keys
 from flashstock.hotpath.applied import AppliedTracker
 from flashstock.hotpath.connection import translated_failures
+from flashstock.hotpath.log import ShardLog
+from flashstock.hotpath.position import Position
 from flashstock.hotpath.scripts import ScriptSet, script_set
 from flashstock.hotpath.store import HotStore
 from flashstock.ledger.apply import Cursor
@@ -65,6 +67,8 @@ class Gate:
         self._applied = applied
         if applied is not None:
             store.committed = applied.applied
+            applied.on_lost = self.lost
+            applied.log_of = self._log_of
         self._retention_ms = retention_ms
         self._opening: dict[int, asyncio.Task[None]] = {}
         self._rebuild_wanted: dict[int, int | None] = {}
@@ -160,7 +164,8 @@ class Gate:
                 raise Recovering("another process has taken this data set over")
             await self._recoverer.finish(shard, cursor)
         if self._applied is not None:
-            self._applied.open_shard(shard, str(cursor.generation), cursor.seq)
+            position = Position(cursor.seq, cursor.log_id)
+            self._applied.open_shard(shard, str(cursor.generation), position)
             await self._applied.settle(shard)
         self._store.open_shard(shard, self._scripts(cursor))
         return cursor
@@ -173,6 +178,9 @@ class Gate:
             return True
         del self._rebuild_wanted[shard]
         return False
+
+    def _log_of(self, shard: int) -> ShardLog:
+        return ShardLog(self._store.clients[shard], shard)
 
     def _scripts(self, cursor: Cursor) -> ScriptSet:
         return script_set(cursor.shard, str(cursor.generation), self._retention_ms)
@@ -206,6 +214,9 @@ class Gate:
                 if int(seq or 0) < cursor.seq:
                     # A server that was a replica meanwhile remembers its scripts, marker
                     # included, and may have taken over a copy that was behind.
+                    return False
+                if not await ShardLog(server, shard).holds(Position(cursor.seq, cursor.log_id)):
+                    # And may have gone on from there.
                     return False
                 if marked and not (await server.script_exists(_sha(marker)))[0]:
                     return False

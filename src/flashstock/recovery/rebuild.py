@@ -19,6 +19,7 @@ from redis.asyncio import Redis
 from flashstock.errors import Recovering
 from flashstock.hotpath import keys
 from flashstock.hotpath.connection import translated_failures
+from flashstock.hotpath.position import Position
 from flashstock.hotpath.scripts import FENCED, script_set
 from flashstock.ledger.proof import Proof
 from flashstock.ledger.queries import Queries
@@ -72,8 +73,10 @@ class Rebuilder:
         self._clock = clock
         self._retention_ms = retention_ms
 
-    async def rebuild(self, shard: int, found: int, seq: int, token: str, lease: Lease) -> None:
-        """Replace everything the shard has by what SQL says as of ``seq``.
+    async def rebuild(
+        self, shard: int, found: int, position: Position, token: str, lease: Lease
+    ) -> None:
+        """Replace everything the shard has by what SQL says as of ``position``.
 
         Memory is bounded by two pages of rows: one is read while the other is written. Time is
         linear in retained reservations.
@@ -90,7 +93,7 @@ class Rebuilder:
         # Whoever takes over a rebuild that was cut off must not mistake it for a whole data set.
         await writes.step()
         await self._clear(shard, writes, lease)
-        decided_at_ms = await self._pools(shard, seq, writes, lease)
+        decided_at_ms = await self._pools(shard, position, writes, lease)
         since_ms = self._clock() - self._retention_ms
         async with aclosing(read_ahead(self._retained(shard, since_ms))) as pages:
             async for rows in pages:
@@ -100,10 +103,10 @@ class Rebuilder:
         await self._commands(shard, since_ms, writes, lease)
         orders = await self._queries.max_order_index(shard)
         # Time goes on where the last decision left it, whatever this machine's clock says.
-        meta = {"clock_ms": decided_at_ms, "orders": orders}
+        meta = {"clock_ms": decided_at_ms, "orders": orders, "position": position.text()}
         await lease.renew()
         writes.put("HSET", keys.shard_meta(shard), *_flat(meta))
-        await writes.arrive(seq)
+        await writes.arrive(int(position))
 
     async def open(self, shard: int, seq: int, token: str, generation: int) -> None:
         """Let the scripts of ``generation`` in: the last write of a recovery.

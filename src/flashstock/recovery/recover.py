@@ -24,6 +24,7 @@ from flashstock.errors import Recovering
 from flashstock.hotpath import keys
 from flashstock.hotpath.connection import translated_failures
 from flashstock.hotpath.log import LOG_START, ShardLog
+from flashstock.hotpath.position import Position
 from flashstock.hotpath.scripts import TakeoverStatus, script_source
 from flashstock.ledger.apply import Applied, Cursor, CursorMoved, LogGap
 from flashstock.model.events import LogEntry
@@ -110,6 +111,9 @@ class Recoverer:
             # A stale replica, or an old primary that came back: what it decided does not count.
             logger.error("shard %d: this data set is of the past generation %d", shard, opened)
             rebuild = True
+        elif seq >= 0 and not await self._is_followed(shard, cursor):
+            logger.error("shard %d: other decisions lead to seq %d here", shard, cursor.seq)
+            rebuild = True
         # A first start goes the same way, and is nobody's alarm.
         level = logging.WARNING if cursor.seq > 0 else logging.INFO
         logger.log(
@@ -126,7 +130,8 @@ class Recoverer:
                 cursor = await self._drain(shard, cursor, opened, lease)
             if rebuild or seq != cursor.seq:
                 logger.log(level, "shard %d: rebuilding at seq %d from SQL", shard, cursor.seq)
-                await self._rebuilder.rebuild(shard, seq, cursor.seq, token, lease)
+                position = Position(cursor.seq, cursor.log_id)
+                await self._rebuilder.rebuild(shard, seq, position, token, lease)
             await lease.renew()
             await self._rebuilder.open(shard, cursor.seq, token, cursor.generation)
         return cursor
@@ -158,6 +163,11 @@ class Recoverer:
             raise Recovering("a newer recovery has been here")
         return int(reply[1]), int(reply[2])
 
+    async def _is_followed(self, shard: int, cursor: Cursor) -> bool:
+        return await ShardLog(self._clients[shard], shard).holds(
+            Position(cursor.seq, cursor.log_id)
+        )
+
     async def _drain(self, shard: int, cursor: Cursor, opened: int, lease: Lease) -> Cursor:
         """Apply the rest of the log. A log that can't be followed is left to the rebuild.
 
@@ -167,6 +177,8 @@ class Recoverer:
         log = ShardLog(self._clients[shard], shard)
         try:
             async for page in log.read_all(LOG_START, DRAIN_ENTRIES_MAX):
+                if not await self._is_followed(shard, cursor):
+                    raise LogGap("the log has become another one meanwhile")
                 fresh = [entry for entry in page if entry.last_seq > cursor.seq]
                 if fresh:
                     await lease.renew()

@@ -14,6 +14,7 @@ from typing import Final, Protocol
 
 from flashstock.errors import Recovering, Unavailable
 from flashstock.hotpath.log import LOG_START, ShardLog
+from flashstock.hotpath.position import Position
 from flashstock.ledger.apply import Applied, Cursor, CursorMoved, LogGap
 from flashstock.model.events import LogEntry
 
@@ -121,17 +122,20 @@ class ShardWriter:
         cursor = self._cursor = await self._ledger.cursor(self._shard)
         if cursor is None:
             raise Unavailable(f"shard {self._shard} has not been opened yet")
-        if (await self._log.position()).generation != str(cursor.generation):
+        position = await self._log.position()
+        if position.generation != str(cursor.generation):
             self._ask_once_nothing_moves(cursor)
             raise Recovering(f"the data set of generation {cursor.generation} is not open here")
+        await self._check_log(cursor, position.seq)
         self._applied_ids.clear()
         # Stream ids are only a hint where to start: after a failover they may run backwards.
         after = cursor.log_id or LOG_START
-        await self._log.announce(cursor.generation, cursor.seq, cursor.seq)
+        await self._log.announce(cursor.generation, _position(cursor), cursor.seq)
         while True:
             block_ms = None if self._stopping else BLOCK_MS
             entries = await self._log.read(after, entries_max=READ_ENTRIES_MAX, block_ms=block_ms)
             if entries:
+                await self._check_log(cursor)
                 entries = await self._gather(entries)
                 after = entries[-1].stream_id
                 cursor = await self._apply(cursor, entries)
@@ -139,14 +143,26 @@ class ShardWriter:
                 return
             elif await self._has_moved_on(cursor):
                 raise CursorMoved
-            elif (seq := await self._log.seq()) < cursor.seq:
-                raise LogGap(f"the log ends at seq {seq}, the ledger at {cursor.seq}")
-            elif seq > cursor.seq:
+            elif (seq := await self._log.seq()) <= cursor.seq:
+                await self._check_log(cursor, seq)
+            else:
                 # Something is there that the hint passes over.
                 entries = await self._log.read(LOG_START, entries_max=READ_ENTRIES_MAX)
                 after = LOG_START
                 if not entries or entries[0].seq > cursor.seq + 1:
                     raise LogGap(f"the log does not hold seq {cursor.seq + 1}")
+
+    async def _check_log(self, cursor: Cursor, seq: int | None = None) -> None:
+        """Raises ``LogGap`` where the data set has become a copy of an earlier one, which may have
+        gone on from there: what SQL has is not in it.
+
+        Args:
+            seq: where the log ends, if that is known.
+        """
+        if seq is not None and seq < cursor.seq:
+            raise LogGap(f"the log ends at seq {seq}, the ledger at {cursor.seq}")
+        if not await self._log.holds(_position(cursor)):
+            raise LogGap(f"other decisions than the ledger's lead to seq {cursor.seq}")
 
     async def _has_moved_on(self, cursor: Cursor) -> bool:
         """Whether SQL stands elsewhere, looked up every few seconds while nothing happens.
@@ -174,10 +190,13 @@ class ShardWriter:
             and sum(entry.count for entry in gathered) < self._events_max
             and (left_ms := round((commit_at - clock()) * 1_000)) > 0
         ):
-            after = gathered[-1].stream_id
-            newest = await self._log.read(after, entries_max=room, block_ms=left_ms)
+            after = gathered[-1]
+            newest = await self._log.read(after.stream_id, entries_max=room, block_ms=left_ms)
             if not newest:
                 break
+            if not await self._log.holds(Position(after.last_seq, after.stream_id)):
+                # What was kept back is lost, and others have its numbers: read again.
+                raise CursorMoved
             gathered += newest
         return gathered
 
@@ -206,7 +225,8 @@ class ShardWriter:
             self._delay_s = RETRY_DELAY_MIN_S
             recorded_after = applied.cursor.seq if applied.quarantined else cursor.seq
             cursor = self._cursor = applied.cursor
-            await self._log.announce(cursor.generation, cursor.seq, recorded_after)
+            decided = [Position(entry.last_seq, entry.stream_id) for entry in batch]
+            await self._log.announce(cursor.generation, _position(cursor), recorded_after, decided)
             if applied.quarantined:
                 logger.error("shard %d: quarantined seq %s", self._shard, applied.quarantined)
                 await self._on_quarantine()
@@ -233,3 +253,7 @@ class ShardWriter:
         while len(self._applied_ids) > self._margin_entries + 1:
             self._applied_ids.popleft()
         await self._log.trim(self._applied_ids[0])
+
+
+def _position(cursor: Cursor) -> Position:
+    return Position(cursor.seq, cursor.log_id)

@@ -16,10 +16,10 @@ from flashstock.hotpath.scripts import (
     STATUSES,
     build_keys,
     key_names,
+    position_place,
     script_directory,
     script_set,
     script_source,
-    seq_place,
 )
 from flashstock.hotpath.store import HotStore
 
@@ -105,7 +105,7 @@ async def test_every_call_says_which_position_is_known():
 
     async def call(*command: Any) -> Any:
         asked.append(command)
-        return [0, 1, 8, 5]
+        return [0, 1, b"8:5-0", 5]
 
     store = HotStore(Redis(), 1, call)
     store.open_shard(0, SCRIPTS)
@@ -121,13 +121,14 @@ async def test_every_call_says_which_position_is_known():
 
 
 def test_it_is_known_where_a_reply_says_its_position():
-    assert {name for name in STATUSES if seq_place(name) is None} == {
+    assert {name for name in STATUSES if position_place(name) is None} == {
         "claim_payment",
         "known",
         "restore",
+        "takeover",
     }
-    assert seq_place("reserve") == 4
-    assert seq_place("lookup") == 2
+    assert position_place("reserve") == 4
+    assert position_place("lookup") == 2
 
 
 async def test_a_closed_shard_is_not_asked():
