@@ -75,9 +75,13 @@ class SimulatedQueries(_Reads, SimulatedGroupQueries):
         )
 
     async def open_reservations(
-        self, shard: int, after_id: str, limit: int
+        self, shard: int, after_id: str, limit: int, up_to_seq: int | None = None
     ) -> list[StoredReservation]:
-        return await self._read("open", lambda t: _open(t, shard, after_id)[:limit])
+        def work(tables: Tables) -> list[StoredReservation]:
+            rows = _open(tables, shard, after_id)
+            return [row for row in rows if up_to_seq is None or row.seq <= up_to_seq][:limit]
+
+        return await self._read("open", work)
 
     async def retained_reservations(
         self, shard: int, after_id: str, limit: int, ended_since_ms: int

@@ -45,10 +45,10 @@ class Change:
     """What somebody did, or was refused.
 
     Args:
-        via: ``api`` or ``console``.
-        address: where it came from, as far as the socket says.
-        action: method and route.
-        subject: the path, as it was sent.
+        via: ``api``, ``console`` or ``cli``.
+        address: where it came from, as far as the socket says; of a command, the host.
+        action: method and route, or the command.
+        subject: the path, as it was sent; of a command, what it changed.
         detail: what was sent along, shortened.
         status: of the answer; ``code`` is that of the problem, if it was one.
     """
