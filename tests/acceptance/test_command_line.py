@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import subprocess
@@ -16,6 +17,9 @@ from typer.testing import CliRunner
 
 from flashstock.cli.commands import app
 from flashstock.cli.stats import Grains
+from flashstock.config import Settings
+from flashstock.ledger.audit import AuditLog, RecordedChange
+from flashstock.ledger.engine import create_engine
 from flashstock.statistics.queries import Grain
 from tests.acceptance.processes import environment, run_flashstock
 
@@ -65,6 +69,32 @@ def test_keys_campaigns_and_statistics_as_json(tmp_path):
     assert run("campaigns", "list", data_dir=tmp_path) == []
     assert run("stats", data_dir=tmp_path)["pools"] == []
     assert run("version", data_dir=tmp_path)["name"] == "flashstock"
+
+
+def test_what_a_command_changes_is_in_the_audit_log(tmp_path):
+    run("keys", "create", "shop", "--role", "ops", data_dir=tmp_path)
+    run("keys", "list", data_dir=tmp_path)
+    run("keys", "revoke", "shop", data_dir=tmp_path)
+    for words in (["rebuild"], ["reconcile", "--repair"]):
+        run(*words, data_dir=tmp_path)
+        run(*words, "--apply", data_dir=tmp_path)
+
+    async def recorded() -> list[RecordedChange]:
+        engine = create_engine(Settings(data_dir=tmp_path).ledger_url)
+        try:
+            return await AuditLog(engine, lambda: 0).page(0, 100)
+        finally:
+            await engine.dispose()
+
+    rows = asyncio.run(recorded())
+    assert [(row.action, row.subject, row.detail) for row in reversed(rows)] == [
+        ("flashstock keys create", "shop", "role ops"),
+        ("flashstock keys revoke", "shop", ""),
+        ("flashstock rebuild", "stores", ""),
+        ("flashstock reconcile --repair", "stores", ""),
+    ]
+    assert {(row.via, row.role) for row in rows} == {("cli", "admin")}
+    assert all(row.actor and row.address for row in rows)
 
 
 def test_the_choices_are_those_of_the_statistics():

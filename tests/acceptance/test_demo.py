@@ -96,6 +96,30 @@ def test_a_kept_service_goes_on_and_ends_on_sigterm(tmp_path):
     assert wait_until_gone(processes) == []
 
 
+@pytest.mark.parametrize("scenario", ["flash-sale", "group-buy"])
+def test_a_service_that_was_told_to_stay_serves_until_it_is_ended(scenario):
+    few = ["--units", "10", "--buyers", "30", "--requests", "60", "--hold-seconds", "1"]
+    with subprocess.Popen(
+        demo("--json", "--stay", "--scenario", scenario, *few),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        # It ends with the pipe, too, where nothing stays.
+        told = next((line for line in process.stderr if "stays up" in line), "")
+        assert told, "it ended by itself"
+        processes = descendants(process.pid)
+        address = told.split("look around at ")[1].split("/console")[0]
+        with urllib.request.urlopen(f"{address}/demo", timeout=10) as answer:
+            assert answer.status == 200
+        process.send_signal(signal.SIGINT)
+        stdout, _ = process.communicate(timeout=SECONDS_MAX)
+    assert process.returncode == 0, "what was asked for came to its end"
+    assert json.loads(stdout)["ok"] is True
+    assert wait_until_gone(processes) == []
+
+
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["SIGTERM", "SIGINT"]
 )

@@ -10,14 +10,16 @@ import pytest
 from sqlalchemy import select, update
 
 from flashstock.api.schemas_groups import GroupBuyRequest
+from flashstock.campaigns.prices import amounts_of_orders
 from flashstock.campaigns.terms import Item
 from flashstock.dispatch.orders import Filter, Sale, SaleState, sale_of, sales
 from flashstock.dispatch.returns import ReturnOrder, Returns
 from flashstock.dispatch.shipping import ShipOrder, Shipping
+from flashstock.dispatch.snapshots import snapshot_of
 from flashstock.errors import CampaignItemFixed, GroupNotFormed, NotShippable
 from flashstock.ledger.engine import reading, writing
 from flashstock.ledger.journal_reader import Position
-from flashstock.ledger.tables import quarantine
+from flashstock.ledger.tables import orders, quarantine
 from flashstock.model.ids import parse_reservation_id
 from flashstock.notices.group_news import GroupNews
 from flashstock.notices.tables import group_news_cursors, webhook_deliveries, webhook_events
@@ -27,6 +29,7 @@ from tests.dispatch.yard import shop_locations
 from tests.recovery.node import eventually
 
 LIFE_SECONDS = 3_600
+PRICE_MINOR = 1_000
 
 
 def rules(size: int = 2, **changes: Any) -> str:
@@ -49,7 +52,8 @@ class Table:
 
     async def running(self, group_buy: str, quantity: int = 10) -> str:
         """The pool of an item that sells to groups."""
-        code = await self.office.running(Item(1, "mug", quantity, group_buy=group_buy))
+        item = Item(1, "mug", quantity, PRICE_MINOR, "EUR", group_buy=group_buy)
+        code = await self.office.running(item)
         return f"{code}-1"
 
     async def pay(self, seat: str) -> None:
@@ -70,6 +74,19 @@ class Table:
         async with reading(self.site.engine) as connection:
             found = await sales(connection, Filter(state=state))
         return [sale.reservation_id for sale in found]
+
+    async def costs(self, seat: str) -> tuple[int | None, int]:
+        """What a statement should say was paid for it, and what its order says of a unit."""
+        order = await self.order(seat)
+        async with reading(self.site.engine) as connection:
+            (row,) = await connection.execute(
+                select(orders).where(orders.c.order_no == order.order_no)
+            )
+            amounts = await amounts_of_orders(connection, [row])
+            snapshot = await snapshot_of(connection, order)
+        assert snapshot is not None
+        amount_minor, _ = amounts.get(order.order_no, (None, ""))
+        return amount_minor, snapshot.price_minor
 
     async def ship(self, seat: str, key: str) -> bool:
         order_no = (await self.order(seat)).order_no
@@ -241,6 +258,22 @@ async def test_what_happens_to_groups_is_told_once(table, deduct):
     assert (passed["group"], passed["opener"]["reservation"]) == (left, heir)
     assert (gone["members"][0]["reservation"], gone["members"][0]["refund_due"]) == (heir, False)
     assert (failed["group"], failed["reason"]) == (left, "abandoned")
+
+
+async def test_an_order_costs_what_its_group_reached(table):
+    tiers = [{"seats": 2, "price_minor": 900}, {"seats": 3, "price_minor": 800}]
+    pool = await table.running(rules(3, type="super", tiers=tiers, seats_per_buyer=2))
+    seats = [await table.node.seat(pool, "ann", "open")]
+    for buyer in ("bob", "cy"):
+        seats.append(await table.node.seat(pool, buyer, seats[0]))
+        await table.pay(seats[-1])
+    assert await table.costs(seats[-1]) == (None, PRICE_MINOR), "nobody knows yet"
+    await table.pay(seats[0])
+    assert [await table.costs(seat) for seat in seats] == [(800, 800)] * 3
+    other = await table.running(rules(2))
+    first = await table.node.seat(other, "dee", "open")
+    await table.pay(first)
+    assert await table.costs(first) == (PRICE_MINOR, PRICE_MINOR), "where there are no tiers"
 
 
 async def test_members_of_a_failed_group_are_told_what_is_due_back(table):

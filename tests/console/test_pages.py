@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 import httpx
 import pytest
 
-from flashstock.console.application import POLICY
+from flashstock.browsers import CONTENT_POLICY
 from flashstock.console.rendering import HERE
 from tests.acceptance.processes import Service
 from tests.console.conftest import BUYER, SKU, Shop
@@ -61,7 +61,7 @@ def test_every_page_shows_what_there_is(shop: Shop):
     assert {path: page.status_code for path, page in pages.items() if page.status_code != 200} == {}
     for path, page in pages.items():
         assert Refused(page.text).found == [], path
-        assert page.headers["content-security-policy"] == POLICY, path
+        assert page.headers["content-security-policy"] == CONTENT_POLICY, path
         assert page.headers["cache-control"] == "no-store", path
     assert len(pages) > 20
 
@@ -110,7 +110,7 @@ def test_what_is_wrong_is_told_on_a_page_with_the_same_headers(shop: Shop):
     ):
         response = visitor.client.get(path)
         assert response.status_code == status, path
-        assert response.headers["content-security-policy"] == POLICY
+        assert response.headers["content-security-policy"] == CONTENT_POLICY
         assert "<script>" not in response.text
     wrong = visitor.client.put("/console/pools")
     assert (wrong.status_code, wrong.headers["allow"]) == (405, "GET, HEAD, POST")
@@ -123,7 +123,7 @@ def test_what_pages_load_is_served_from_here(shop: Shop):
     for path in loaded:
         answer = httpx.get(f"{shop.url}{path}")
         assert answer.status_code == 200, path
-        assert answer.headers["content-security-policy"] == POLICY
+        assert answer.headers["content-security-policy"] == CONTENT_POLICY
     assert "//" not in re.sub(r"<!--.*?-->", "", page).replace("</", "")
 
 
@@ -155,4 +155,4 @@ def test_without_keys_everybody_here_is_an_admin_and_nobody_elsewhere(empty_serv
     for path in ("/console", "/console/pools", "/console/sign-in"):
         response = httpx.get(f"{empty_service.url}{path}", headers=elsewhere)
         assert response.status_code == 403, path
-        assert response.headers["content-security-policy"] == POLICY
+        assert response.headers["content-security-policy"] == CONTENT_POLICY

@@ -40,15 +40,16 @@ def control(make: Control) -> Control:
 
 
 @contextmanager
-def script_text(name: str, wanted: str, instead: str) -> Iterator[Parts]:
-    """A bug in a script: some of its text replaced."""
-    source = scripts.script_source(name)
-    assert wanted in source, f"{name}.lua has changed; mend the control"
+def scripts_with(bug: Callable[[str, str], str]) -> Iterator[Parts]:
+    """A bug in the scripts.
+
+    Args:
+        bug: given a script's name and its text, the text with the bug.
+    """
     original = scripts.script_source
 
     def with_bug(script: str) -> str:
-        text = original(script)
-        return text.replace(wanted, instead) if script == name else text
+        return bug(script, original(script))
 
     scripts.script_set.cache_clear()
     try:
@@ -56,6 +57,20 @@ def script_text(name: str, wanted: str, instead: str) -> Iterator[Parts]:
             yield Parts()
     finally:
         scripts.script_set.cache_clear()
+
+
+def script_text(name: str, wanted: str, instead: str) -> Any:
+    """A bug in a script: some of its text replaced."""
+    assert wanted in scripts.script_source(name), f"{name}.lua has changed; mend the control"
+    return scripts_with(
+        lambda script, text: text.replace(wanted, instead) if script == name else text
+    )
+
+
+def include_text(name: str, wanted: str, instead: str) -> Any:
+    """A bug in an include: in every script that has it, this one among them."""
+    assert wanted in scripts.script_source(name), "an include has changed; mend the control"
+    return scripts_with(lambda _, text: text.replace(wanted, instead))
 
 
 @contextmanager
@@ -77,30 +92,21 @@ class Credulous(AppliedTracker):
 @control
 def no_fence() -> Any:
     """Scripts work on any data set, whatever its generation and wherever it stands."""
-    original = scripts.script_source
     fence = "if meta[1] ~= GENERATION then"
     floor = "if seq < floor then"
-    assert fence in original("lookup"), "include/shard.lua has changed; mend the control"
-    assert floor in original("lookup"), "include/shard.lua has changed; mend the control"
+    source = scripts.script_source("lookup")
+    assert fence in source, "include/shard.lua has changed; mend the control"
+    assert floor in source, "include/shard.lua has changed; mend the control"
 
-    @contextmanager
-    def patched() -> Iterator[Parts]:
-        def with_bug(script: str) -> str:
-            text = original(script)
-            if script in ("restore", "takeover"):
-                return text
-            return text.replace(fence, _NO_META).replace(floor, "if false then")
+    def without_fence(script: str, text: str) -> str:
+        if script in RECOVERY:
+            return text
+        return text.replace(fence, _NO_META).replace(floor, "if false then")
 
-        scripts.script_set.cache_clear()
-        try:
-            with mock.patch.object(scripts, "script_source", with_bug):
-                yield Parts()
-        finally:
-            scripts.script_set.cache_clear()
-
-    return patched()
+    return scripts_with(without_fence)
 
 
+RECOVERY: Final = ("restore", "takeover")
 _NO_META = "if not meta[2] or not meta[3] then"
 
 
@@ -120,23 +126,15 @@ def scripts_reloaded_on_noscript() -> Any:
                             await self.script_load(found.texts[name])
                 return await super().execute_command(*command)
 
+    def without_fence(script: str, text: str) -> str:
+        fence = "if meta[1] ~= GENERATION then\n  return { -1 }\nend"
+        return text if script in RECOVERY else text.replace(fence, _NO_META)
+
     @contextmanager
     def patched() -> Iterator[Parts]:
-        source = scripts.script_source
-
-        def without_fence(script: str) -> str:
-            fence = "if meta[1] ~= GENERATION then\n  return { -1 }\nend"
-            text = source(script)
-            return text if script in ("restore", "takeover") else text.replace(fence, _NO_META)
-
-        scripts.script_set.cache_clear()
-        try:
-            with mock.patch.object(scripts, "script_source", without_fence):
-                chosen = Parts()
-                chosen.client = Reloading
-                yield chosen
-        finally:
-            scripts.script_set.cache_clear()
+        with scripts_with(without_fence) as chosen:
+            chosen.client = Reloading
+            yield chosen
 
     return patched()
 
@@ -218,7 +216,7 @@ def cancel_leaves_no_event() -> Any:
 @control
 def allowance_not_returned_on_expiry() -> Any:
     """The buyer's limit stays used up by a hold that expired."""
-    return _include_bug("give_allowance_back(keys.buyers, allowance)", "")
+    return include_text("expire", "give_allowance_back(keys.buyers, allowance)", "")
 
 
 @control
@@ -313,7 +311,7 @@ def payment_not_claimed() -> Any:
 @control
 def expiry_wins_over_a_sale() -> Any:
     """The sweep ends whatever is past its deadline, sold or not."""
-    return _include_bug("string.byte(packed) == 104 then", "true then")
+    return include_text("expire", "string.byte(packed) == 104 then", "true then")
 
 
 @control
@@ -375,24 +373,3 @@ def fence_lost_by_the_store() -> Any:
             """Nobody is told."""
 
     return parts(store=Deaf)
-
-
-def _include_bug(wanted: str, instead: str) -> Any:
-    """A bug in an include: in every script that has it."""
-
-    @contextmanager
-    def patched() -> Iterator[Parts]:
-        original = scripts.script_source
-        assert wanted in original("expire"), "an include has changed; mend the control"
-
-        def with_bug(script: str) -> str:
-            return original(script).replace(wanted, instead)
-
-        scripts.script_set.cache_clear()
-        try:
-            with mock.patch.object(scripts, "script_source", with_bug):
-                yield Parts()
-        finally:
-            scripts.script_set.cache_clear()
-
-    return patched()

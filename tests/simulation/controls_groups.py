@@ -8,11 +8,10 @@ from dataclasses import replace
 from typing import Any, Final
 from unittest import mock
 
-from flashstock.hotpath import scripts
 from flashstock.hotpath.log import ShardLog
 from flashstock.model.events import LogEntry
 from flashstock.recovery.rebuild_groups import GroupRebuilder
-from tests.simulation.controls import CONTROLS, control, parts
+from tests.simulation.controls import CONTROLS, control, include_text, parts
 from tests.simulation.controls_rebuild import without_writes
 from tests.simulation.processes import Parts
 
@@ -20,37 +19,16 @@ __all__ = ["CONTROLS", "NAMES"]
 OTHERS: Final = frozenset(CONTROLS)
 
 
-def _include_bug(script: str, wanted: str, instead: str) -> Any:
-    """A bug in an include: in every script that has it."""
-
-    @contextmanager
-    def patched() -> Iterator[Parts]:
-        original = scripts.script_source
-        assert wanted in original(script), "an include has changed; mend the control"
-
-        def with_bug(name: str) -> str:
-            return original(name).replace(wanted, instead)
-
-        scripts.script_set.cache_clear()
-        try:
-            with mock.patch.object(scripts, "script_source", with_bug):
-                yield Parts()
-        finally:
-            scripts.script_set.cache_clear()
-
-    return patched()
-
-
 @control
 def late_payment_overfills_a_group() -> Any:
     """A payment for a seat that has expired takes a place that another one has taken."""
-    return _include_bug("pay_seat", "if seats_missing(group) <= 0 or seats >=", "if seats >=")
+    return include_text("pay_seat", "if seats_missing(group) <= 0 or seats >=", "if seats >=")
 
 
 @control
 def group_deadline_ignored() -> Any:
     """No group ends by itself."""
-    return _include_bug(
+    return include_text(
         "sweep_groups", "return group.state == 'o' and group.deadline_ms <= now", "return false"
     )
 
@@ -58,20 +36,20 @@ def group_deadline_ignored() -> Any:
 @control
 def failed_group_keeps_the_money() -> Any:
     """The paid seats of a group that failed are given back, and nobody is told of a refund."""
-    return _include_bug("sweep_groups", "if #ended.refunded > 1 then", "if false then")
+    return include_text("sweep_groups", "if #ended.refunded > 1 then", "if false then")
 
 
 @control
 def newcomers_rule_ignored() -> Any:
     """Anyone joins a group that is meant for new buyers."""
-    return _include_bug("take_seats", "group.rules.newcomers and", "false and")
+    return include_text("take_seats", "group.rules.newcomers and", "false and")
 
 
 @control
 def full_group_that_sells_twice() -> Any:
     """A group that forms takes fewer units than it sells."""
     wanted = "pool.available, pool.sold = pool.available - units, pool.sold + units"
-    return _include_bug("pay_seat", wanted, "pool.sold = pool.sold + units")
+    return include_text("pay_seat", wanted, "pool.sold = pool.sold + units")
 
 
 @control

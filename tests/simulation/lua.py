@@ -24,9 +24,39 @@ class LoadedScript:
     flags: frozenset[str]
 
 
+class _Interpreter:
+    """One for all worlds: what it holds of Python is let go only when Lua collects its garbage, so
+    it holds one function for good, and no world.
+    """
+
+    def __init__(self) -> None:
+        self._lua = lua51.LuaRuntime(
+            encoding=None, unpack_returned_tuples=False, register_eval=False
+        )
+        self._redis = self._lua.table_from({b"call": self._answer})
+        self._call: RedisCall | None = None
+
+    def compile(self, body: str) -> Any:
+        return self._lua.execute(f"return function(KEYS, ARGV, redis) {body}\nend".encode())
+
+    def run(
+        self, function: Any, call: RedisCall, keys: Sequence[bytes], arguments: Sequence[bytes]
+    ) -> Any:
+        table = self._lua.table_from
+        self._call = call
+        try:
+            return function(table(keys), table(arguments), self._redis)
+        finally:
+            self._call = None
+
+    def _answer(self, *command: Any) -> Any:
+        assert self._call is not None
+        return _to_lua(self._call(command), self._lua.table_from)
+
+
 @cache
-def _runtime() -> Any:
-    return lua51.LuaRuntime(encoding=None, unpack_returned_tuples=False, register_eval=False)
+def _interpreter() -> _Interpreter:
+    return _Interpreter()
 
 
 @lru_cache(maxsize=4096)
@@ -34,9 +64,7 @@ def compile_script(text: str) -> LoadedScript:
     """Compile a script as SCRIPT LOAD does. The result keeps no state between calls."""
     shebang = _SHEBANG.match(text)
     flags = frozenset((shebang["flags"] or "").split(",")) if shebang else frozenset()
-    body = _SHEBANG.sub("\n", text)
-    wrapped = f"return function(KEYS, ARGV, redis) {body}\nend"
-    return LoadedScript(_runtime().execute(wrapped.encode()), flags)
+    return LoadedScript(_interpreter().compile(_SHEBANG.sub("\n", text)), flags)
 
 
 def run_script(
@@ -47,13 +75,8 @@ def run_script(
     Raises:
         ResponseError: the script failed; no script of ours may.
     """
-    table = _runtime().table_from
-
-    def bridged(*command: Any) -> Any:
-        return _to_lua(call(command), table)
-
     try:
-        found = script.run(table(keys), table(arguments), table({b"call": bridged}))
+        found = _interpreter().run(script.run, call, keys, arguments)
     except lua51.LuaError as failure:
         raise ResponseError(f"the script failed: {failure}") from failure
     return _from_lua(found)

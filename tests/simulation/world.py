@@ -163,13 +163,13 @@ class World:
         result.steps, result.commits = self.loop.steps, self.database.commits
         result.acknowledged = self.history.acknowledged
         result.virtual_s = self.loop.time()
-        lanes._BACKGROUND.clear()
         return result
 
     def discard(self) -> None:
         """End what is under way; whatever comes of that counts no more."""
         self._violations_max = 0
         self.loop.discard()
+        lanes._BACKGROUND.clear()
 
     async def _live(self) -> None:
         self.apis = [self._new_api() for _ in range(self.random.choice((1, 2, 2)))]
@@ -327,10 +327,13 @@ def simulate(
             shard_count=shard_count,
             groups=groups,
         )
-        result = world.run()
-        result.violations += [f"logged: {line}" for line in handler.seen]
-        logger.setLevel(logging.CRITICAL)
-        world.discard()
+        try:
+            result = world.run()
+            result.violations += [f"logged: {line}" for line in handler.seen]
+        finally:
+            # Of a world that was cut off, too: else it would go on in the next one's time.
+            logger.setLevel(logging.CRITICAL)
+            world.discard()
         return result
     finally:
         logger.removeHandler(handler)

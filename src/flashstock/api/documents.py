@@ -229,7 +229,7 @@ class AuditedChangeDocument(BaseModel):
     at: Time
     actor: str = Field(description="The API key.", examples=["night-shift"])
     role: Literal["ops", "admin"]
-    via: Literal["api", "console"]
+    via: Literal["api", "console", "cli"]
     address: str = Field(description="As far as the socket says: a proxy's is the proxy's.")
     action: str = Field(examples=["POST /v1/pools/{pool}/pause"])
     subject: str = Field(examples=["/v1/pools/campaign-1/pause"])

@@ -310,7 +310,7 @@ class AuditPageRequest(NumberedPageRequest):
     actor: Annotated[str, Field(min_length=1, max_length=64)] | None = Field(
         default=None, description="Of this API key only."
     )
-    via: Literal["api", "console"] | None = None
+    via: Literal["api", "console", "cli"] | None = None
 
 
 def invalid_request(problems: Sequence[Mapping[str, Any]]) -> InvalidRequest:

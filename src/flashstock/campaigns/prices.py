@@ -16,6 +16,7 @@ from flashstock.campaigns.tables import (
 )
 from flashstock.errors import UnknownCampaign
 from flashstock.ledger.engine import reading
+from flashstock.ledger.seat_prices import seat_prices
 
 Money = tuple[int, str]
 """Minor units, and the currency."""
@@ -45,13 +46,16 @@ async def amounts_of_orders(
 ) -> Mapping[str, Money]:
     """What each order's first payment should have been, where a campaign sold it.
 
-    The price is that of the revision in force when the order was paid: of a presale its deposit.
+    The price is that of the revision in force when the order was paid: of a presale its deposit, of
+    a seat under price tiers what its group reached.
 
     Args:
-        orders: rows with ``order_no``, ``pool``, ``quantity`` and ``confirmed_at_ms``.
+        orders: rows with ``order_no``, ``reservation_id``, ``pool``, ``quantity`` and
+            ``confirmed_at_ms``.
 
     Returns:
-        order number → money; orders of pools that no campaign has, or of no currency, are missing.
+        order number → money; orders of pools that no campaign has, or of no currency, are missing,
+        and so are seats of a group that has reached no tier.
     """
     pools = sorted({order.pool for order in orders})
     rows = await connection.execute(
@@ -75,12 +79,16 @@ async def amounts_of_orders(
     prices: dict[str, list[Any]] = {}
     for row in rows:
         prices.setdefault(row.pool, []).append(row)
+    tiered = await seat_prices(connection, [order.reservation_id for order in orders])
     found = {}
     for order in orders:
         price = _at(prices.get(order.pool, ()), order.confirmed_at_ms)
-        if price is not None and price.currency:
-            minor = price.deposit_minor if price.presale else price.price_minor
-            found[order.order_no] = (minor * order.quantity, price.currency)
+        if price is None or not price.currency:
+            continue
+        minor = price.deposit_minor if price.presale else price.price_minor
+        of_tier = tiered.get(order.reservation_id, minor)
+        if of_tier is not None:
+            found[order.order_no] = (of_tier * order.quantity, price.currency)
     return found
 
 

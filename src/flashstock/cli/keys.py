@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flashstock.api.auth import KEY_NAME_PATTERN, RESERVED_NAMES, Role, key_hash, new_api_key
+from flashstock.cli.auditing import on_record
 from flashstock.cli.settings import DataDir, settings_from
 from flashstock.errors import ConfigurationError, InvalidRequest
 
@@ -47,10 +48,12 @@ def create(
     key = new_api_key()
 
     async def store() -> None:
-        async with _queries(settings_from(data_dir=data_dir)) as queries:
+        settings = settings_from(data_dir=data_dir)
+        async with _queries(settings) as queries:
             if any(known.name == name for known in await queries.api_keys()):
                 raise ConfigurationError(f"there is a key named {name!r} already")
             await queries.add_api_key(name, role.value, key_hash(key), time.time_ns() // 1_000_000)
+        await on_record(settings, "keys create", name, f"role {role.value}")
 
     asyncio.run(store())
     if json_output:
@@ -107,8 +110,12 @@ def revoke(
     """
 
     async def end() -> bool:
-        async with _queries(settings_from(data_dir=data_dir)) as queries:
-            return bool(await queries.revoke_api_key(name, time.time_ns() // 1_000_000))
+        settings = settings_from(data_dir=data_dir)
+        async with _queries(settings) as queries:
+            revoked = bool(await queries.revoke_api_key(name, time.time_ns() // 1_000_000))
+        if revoked:
+            await on_record(settings, "keys revoke", name)
+        return revoked
 
     if not asyncio.run(end()):
         raise ConfigurationError(f"there is no key named {name!r} that still works")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from flashstock.cli.auditing import on_record
 from flashstock.cli.outcome import FAILED
 from flashstock.cli.progress import progress
 from flashstock.cli.settings import DataDir, settings_from
@@ -68,7 +69,7 @@ def reconcile(
         from flashstock import bootstrap
 
         with progress("reconciling") as tell:
-            return await bootstrap.reconcile(
+            found = await bootstrap.reconcile(
                 settings,
                 repair=repair,
                 dry_run=dry_run,
@@ -77,6 +78,9 @@ def reconcile(
                     f" {found.reservations_checked:,} reservations compared"
                 ),
             )
+        if repair and not dry_run:
+            await on_record(settings, "reconcile --repair", "stores")
+        return found
 
     result = _on_stores(run, data_dir)
     _show(result, json_output)
@@ -145,6 +149,8 @@ def rebuild(
 
         with progress("rebuilding"):
             report: dict[str, Any] = await bootstrap.rebuild(settings, dry_run=dry_run)
+        if not dry_run:
+            await on_record(settings, "rebuild", "stores")
         return report
 
     _show(_on_stores(run, data_dir), json_output)

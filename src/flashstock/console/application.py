@@ -24,6 +24,7 @@ from flashstock.api.auditing import (
     record,
 )
 from flashstock.api.services import Services
+from flashstock.browsers import PAGE_HEADERS
 from flashstock.console.broadcast import Broadcaster
 from flashstock.console.navigation import SECTIONS
 from flashstock.console.pages import ROUTES
@@ -36,16 +37,8 @@ from flashstock.ledger.audit import Change
 NOTE_COOKIE: Final = "flashstock_console_note"
 NOTE_SECONDS: Final = 60
 NOTE_LENGTH_MAX: Final = 1_000
-POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
-    " connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
-)
 HEADERS: Final = (
-    (b"content-security-policy", POLICY.encode()),
-    (b"x-content-type-options", b"nosniff"),
-    # Not `no-referrer`: with that, browsers don't say where a form came from either.
-    (b"referrer-policy", b"same-origin"),
-    (b"cross-origin-opener-policy", b"same-origin"),
+    *((name.encode(), value.encode()) for name, value in PAGE_HEADERS.items()),
     (b"x-frame-options", b"DENY"),
 )
 

@@ -110,23 +110,21 @@ def _two(large: int, large_unit: str, small: int, small_unit: str) -> str:
 
 def at(ms: int | None) -> Markup | str:
     """A moment as a ``<time>``, to the second; a dash where there is none."""
-    if not ms:
-        return "—"
-    moment = datetime.fromtimestamp(ms / 1_000, UTC)
-    exact = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return Markup('<time datetime="{}" title="{}">{} UTC</time>').format(
-        exact, exact, f"{moment:%Y-%m-%d %H:%M:%S}"
-    )
+    return _time(ms, "%Y-%m-%d %H:%M:%S")
 
 
 def clock(ms: int | None) -> Markup | str:
     """The same, but only the time of day."""
+    return _time(ms, "%H:%M:%S")
+
+
+def _time(ms: int | None, form: str) -> Markup | str:
     if not ms:
         return "—"
     moment = datetime.fromtimestamp(ms / 1_000, UTC)
     exact = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return Markup('<time datetime="{}" title="{}">{} UTC</time>').format(
-        exact, exact, f"{moment:%H:%M:%S}"
+        exact, exact, moment.strftime(form)
     )
 
 

@@ -1,8 +1,9 @@
 """`flashstock demo`: a sale from the first request to the proof, on one command."""
 
-from flashstock.demo.group_runner import demonstrate_groups
+from flashstock.demo.group_runner import GroupDemo
 from flashstock.demo.options import DemoOptions, Scenario
-from flashstock.demo.runner import demonstrate
+from flashstock.demo.runner import Demo
+from flashstock.demo.stage import demonstrate
 from flashstock.report.running import run_to_end
 
 __all__ = ["DemoOptions", "Scenario", "run_demo"]
@@ -15,5 +16,5 @@ def run_demo(options: DemoOptions) -> int:
         FlashstockError: the service did not start or did not do what was asked; nothing was
             printed to stdout.
     """
-    groups = options.scenario is Scenario.GROUP_BUY
-    return run_to_end(demonstrate_groups(options) if groups else demonstrate(options))
+    staged = GroupDemo if options.scenario is Scenario.GROUP_BUY else Demo
+    return run_to_end(demonstrate(options, staged))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 from flashstock.client import Granted, Reservation
@@ -55,10 +55,7 @@ class Crowd:
 
     async def play(self, visits: Sequence[Visit]) -> None:
         """Send the visits, then see every hold through to its buyer's last step."""
-        coming = iter(visits)
-        async with asyncio.TaskGroup() as steps:
-            for _ in range(min(self._options.concurrency, len(visits))):
-                steps.create_task(self._work(coming, steps))
+        await self._pace.play(visits, self._options, self._visit)
 
     def counts(self) -> dict[Fate, int]:
         """How many holds have which fate so far."""
@@ -72,13 +69,6 @@ class Crowd:
         now = now_ms()
         unpaid = {Fate.OPEN, Fate.REFUND_DUE}
         return sum(hold.fate in unpaid and hold.expires_ms <= now for hold in self.holds.values())
-
-    async def _work(self, coming: Iterator[Visit], steps: asyncio.TaskGroup) -> None:
-        for visit in coming:
-            if self._tally.requests >= self._options.requests:
-                return
-            await self._pace.wait_for(visit)
-            await self._visit(visit, steps)
 
     async def _visit(self, visit: Visit, steps: asyncio.TaskGroup) -> None:
         answers: Sequence[Granted | FlashstockError]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from enum import StrEnum
 from random import Random
 from typing import Final, Protocol
@@ -87,17 +87,7 @@ class GroupCrowd:
 
     async def play(self, visits: Sequence[Visit]) -> None:
         """Send the visits, then see every seat through to its buyer's last step."""
-        coming = iter(visits)
-        async with asyncio.TaskGroup() as steps:
-            for _ in range(min(self._options.concurrency, len(visits))):
-                steps.create_task(self._work(coming, steps))
-
-    async def _work(self, coming: Iterator[Visit], steps: asyncio.TaskGroup) -> None:
-        for visit in coming:
-            if self._tally.requests >= self._options.requests:
-                return
-            await self._pace.wait_for(visit)
-            await self._visit(visit, steps)
+        await self._pace.play(visits, self._options, self._visit)
 
     async def _visit(self, visit: Visit, steps: asyncio.TaskGroup) -> None:
         pool = self._random.choice(self._pools)

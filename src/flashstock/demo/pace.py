@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from asyncio import TaskGroup
+from collections.abc import Awaitable, Callable, Sequence
 
+from flashstock.demo.options import DemoOptions
 from flashstock.demo.scenario import Phase, Visit
 from flashstock.report.tally import Tally
 
@@ -39,6 +42,30 @@ class Pace:
         else:
             self._rush_ended = self._rush_ended or (time.monotonic(), self._tally.requests)
             await _sleep_until(self._rush_ended[0] + visit.after_seconds)
+
+    async def play(
+        self,
+        visits: Sequence[Visit],
+        options: DemoOptions,
+        visit: Callable[[Visit, TaskGroup], Awaitable[None]],
+    ) -> None:
+        """Send the visits when they are due, until enough requests were sent.
+
+        Args:
+            visit: sends one; what it starts in the task group is seen through before this returns.
+        """
+        coming = iter(visits)
+
+        async def work(steps: TaskGroup) -> None:
+            for each in coming:
+                if self._tally.requests >= options.requests:
+                    return
+                await self.wait_for(each)
+                await visit(each, steps)
+
+        async with TaskGroup() as steps:
+            for _ in range(min(options.concurrency, len(visits))):
+                steps.create_task(work(steps))
 
     def rush_rps(self) -> float:
         """Requests a second while nobody waited on purpose; 0 where there was no rush."""

@@ -13,6 +13,7 @@ from sqlalchemy import Table, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flashstock.dispatch.orders import Sale
+from flashstock.ledger.seat_prices import seat_prices
 from flashstock.ledger.tables import metadata
 
 ITEMS: Final = "campaign_items"
@@ -24,6 +25,7 @@ BALANCES: Final = "campaign_balances"
 class Snapshot:
     """What was bought, as the campaign's revision said when it was paid for.
 
+    ``price_minor`` is a unit's: of a group with price tiers what the group reached, once it formed.
     ``balance_due_minor`` is what a presale's second payment still has to bring.
     """
 
@@ -56,9 +58,9 @@ async def snapshot_of(connection: AsyncConnection, sale: Sale) -> Snapshot | Non
     due_minor = (row.price_minor - row.deposit_minor) * sale.quantity if row.presale else 0
     if due_minor and await _is_paid(connection, sale):
         due_minor = 0
-    return Snapshot(
-        row.code, row.revision, row.title, row.price_minor, row.currency, max(0, due_minor)
-    )
+    reached = (await seat_prices(connection, [sale.reservation_id])).get(sale.reservation_id)
+    price_minor = row.price_minor if reached is None else reached
+    return Snapshot(row.code, row.revision, row.title, price_minor, row.currency, max(0, due_minor))
 
 
 async def _is_paid(connection: AsyncConnection, sale: Sale) -> bool:

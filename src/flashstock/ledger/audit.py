@@ -15,6 +15,7 @@ from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, Text, 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from flashstock.ledger.engine import reading, writing
+from flashstock.ledger.failures import LedgerUnavailable
 from flashstock.ledger.tables import metadata, row_number
 
 ROWS_AT_ONCE: Final = 100
@@ -43,10 +44,10 @@ class Change:
     """What somebody did, or was refused.
 
     Args:
-        via: ``api`` or ``console``.
-        address: where it came from, as far as the socket says.
-        action: method and route.
-        subject: the path, as it was sent.
+        via: ``api``, ``console`` or ``cli``.
+        address: where it came from, as far as the socket says; of a command, the host.
+        action: method and route, or the command.
+        subject: the path, as it was sent; of a command, what it changed.
         detail: what was sent along, shortened.
         status: of the answer; ``code`` is that of the problem, if it was one.
     """
@@ -105,6 +106,7 @@ class AuditLog:
         if self._writing is None:
             # A task of its own: a client that hangs up must not take others' rows along.
             self._writing = loop.create_task(self._write())
+            self._writing.add_done_callback(self._ended)
         await future
 
     async def page(
@@ -123,19 +125,28 @@ class AuditLog:
         return [RecordedChange(**row._asdict()) for row in rows]
 
     async def _write(self) -> None:
-        try:
-            while self._pending:
-                batch, self._pending = self._pending[:ROWS_AT_ONCE], self._pending[ROWS_AT_ONCE:]
-                failure = await self._insert([row for row, _ in batch])
-                for _, future in batch:
-                    if future.cancelled():
-                        continue
-                    if failure is None:
-                        future.set_result(None)
-                    else:
-                        future.set_exception(failure)
-        finally:
-            self._writing = None
+        while self._pending:
+            batch = self._pending[:ROWS_AT_ONCE]
+            failure = await self._insert([row for row, _ in batch])
+            del self._pending[: len(batch)]
+            for _, future in batch:
+                if future.cancelled():
+                    continue
+                if failure is None:
+                    future.set_result(None)
+                else:
+                    future.set_exception(failure)
+        self._writing = None
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Tell whoever waits for rows that a task which was cut off writes no more."""
+        if self._writing is not task:
+            return
+        self._writing = None
+        left, self._pending = self._pending, []
+        for _, future in left:
+            if not future.done():
+                future.set_exception(LedgerUnavailable("the writing of the record was cut off"))
 
     async def _insert(self, rows: list[dict[str, Any]]) -> Exception | None:
         try:

@@ -25,7 +25,7 @@ PAGE: Final = 500
 
 AmountsOfOrders = Callable[[AsyncConnection, Sequence[Any]], Awaitable[Mapping[str, Money]]]
 """Order number → what its payment should have been, of those whose price is on record. It is given
-rows with ``order_no``, ``pool``, ``quantity`` and ``confirmed_at_ms``."""
+rows with ``order_no``, ``reservation_id``, ``pool``, ``quantity`` and ``confirmed_at_ms``."""
 AmountsOfOthers = Callable[[AsyncConnection, Sequence[str]], Awaitable[Mapping[str, Money]]]
 """Payment reference → money, of payments that are on record elsewhere than with an order."""
 
@@ -35,6 +35,7 @@ class Priced:
     """What an amount is asked for."""
 
     order_no: str
+    reservation_id: str
     pool: str
     quantity: int
     confirmed_at_ms: int
@@ -100,7 +101,10 @@ class Known:
                 )
             )
         ).all()
-        priced = [Priced(str(row.id), row.pool, row.quantity, row.recorded_at_ms) for row in rows]
+        priced = [
+            Priced(str(row.id), row.reservation_id, row.pool, row.quantity, row.recorded_at_ms)
+            for row in rows
+        ]
         amounts = await self._amounts(connection, priced)
         found: dict[str, KnownRefund] = {}
         for row in rows:

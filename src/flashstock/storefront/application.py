@@ -19,6 +19,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from flashstock import __version__
+from flashstock.browsers import PAGE_HEADERS
 from flashstock.client import Pool
 from flashstock.errors import (
     FlashstockError,
@@ -40,14 +41,6 @@ from flashstock.storefront.shown import (
 from flashstock.storefront.visitors import PREFIX, buyer_of, forget, new_buyer, remember
 
 HERE: Final = Path(__file__).parent
-HEADERS: Final = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self';"
-    " img-src 'self' data:; connect-src 'self'; form-action 'self'; frame-ancestors 'none';"
-    " base-uri 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-}
 _WILDCARDS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 Scope = MutableMapping[str, Any]
@@ -92,7 +85,7 @@ class Storefront:
         async def send_with_headers(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers.update(HEADERS)
+                headers.update(PAGE_HEADERS)
                 # A newer version's script must not meet an older one's page.
                 headers.setdefault("Cache-Control", "no-cache")
             await send(message)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from sqlalchemy import delete, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from flashstock.ledger.audit import AuditLog, Change, audit_log
+from flashstock.ledger.audit import ROWS_AT_ONCE, AuditLog, Change, audit_log
 from flashstock.ledger.engine import writing
+from flashstock.ledger.failures import LedgerUnavailable
 
 CHANGE = Change(
     "night-shift", "ops", "console", "127.0.0.1", "POST /console/pools/{pool}/pause", "/x", "", 303
@@ -78,3 +80,33 @@ async def test_what_is_no_text_is_on_record_all_the_same(log: AuditLog):
     await log.record(replace(CHANGE, subject="/v1/pools/a\0b\ud800/pause"))
     (row,) = await log.page(0, 9)
     assert row.subject == "/v1/pools/a\N{REPLACEMENT CHARACTER}b?/pause"
+
+
+class Stuck(AuditLog):
+    """Its database answers nothing, until it does."""
+
+    is_stuck = True
+
+    async def _insert(self, rows: list[dict[str, Any]]) -> Any:
+        if self.is_stuck:
+            await asyncio.Event().wait()
+        return await super()._insert(rows)
+
+
+@pytest.mark.parametrize("has_begun", [False, True], ids=["before it began", "under way"])
+async def test_whoever_waits_for_a_writer_that_is_cut_off_hears_of_it(
+    log: AuditLog, engine: AsyncEngine, *, has_begun: bool
+):
+    stuck = Stuck(engine, lambda: 1)
+    others = asyncio.all_tasks()
+    waiting = [asyncio.ensure_future(stuck.record(CHANGE)) for _ in range(ROWS_AT_ONCE + 1)]
+    await asyncio.sleep(0)
+    (writer,) = asyncio.all_tasks() - others - set(waiting)
+    if has_begun:
+        await asyncio.sleep(0)
+    writer.cancel()
+    told = await asyncio.gather(*waiting, return_exceptions=True)
+    assert {type(one) for one in told} == {LedgerUnavailable}
+    stuck.is_stuck = False
+    await stuck.record(CHANGE)
+    assert [row.actor for row in await log.page(0, 9)] == ["night-shift"], "the next one is written"

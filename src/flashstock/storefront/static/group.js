@@ -1,24 +1,15 @@
 // One group, one visitor: joins, pays, leaves; and what becomes of it. What is said is in group_words.js.
 
-import { ShopClock } from "./clock.js";
 import { count, groupWords, price } from "./group_words.js";
-import { Memory, newKey } from "./memory.js";
-import { button, countDown, part, renderBar, renderDeadline, say, show } from "./page.js";
-import { Talk } from "./talk.js";
+import { newKey } from "./memory.js";
+import { countDown, lookOn, opened, part, renderBar, renderDeadline, renderNothing, renderTold, say, show } from "./page.js";
 
 const TICK_MS = 100;
-const LOOK_MS = 1_000;
-const LOOK_FAR_MS = 5_000;
 const MEMBERS_SHOWN_MAX = 100;
 const LIVE = new Set(["held", "ordered", "paid", "confirmed"]);
 const SEAT_WORDS = { held: "not paid yet", ordered: "not paid yet", paid: "paid", confirmed: "paid", returned: "returned" };
 
-const page = part("group");
-const { group: id, buyer } = page.dataset;
-const base = `/demo/groups/${encodeURIComponent(id)}`;
-const clock = new ShopClock();
-const talk = new Talk(clock);
-const memory = new Memory(buyer, id);
+const { page, clock, talk, memory, base } = opened("group", "group");
 
 let group = null;
 let away = false;
@@ -93,11 +84,6 @@ async function look() {
   render();
 }
 
-async function lookOn() {
-  await look();
-  setTimeout(lookOn, (document.hidden ? LOOK_FAR_MS : LOOK_MS) * (0.75 + 0.5 * Math.random()));
-}
-
 function renderMembers() {
   const lines = group.members.map((member) =>
     [SEAT_WORDS[member.state] ?? member.state, member.opener ? "leads the group" : "", member.yours ? "you" : ""].filter(Boolean).join(", "),
@@ -139,7 +125,7 @@ function tick() {
 
 function render() {
   if (!group) {
-    if (away) say("status", "The shop can't be reached: trying again");
+    renderNothing(away);
     return;
   }
   const now = clock.now();
@@ -154,13 +140,9 @@ function render() {
   renderBar({ sold: group.paid + group.house, held: group.pending, available: free }, group.size);
   renderPrice();
   const told = groupWords(me, group, now);
-  page.querySelector(".turn").className = `turn ${told.tone}`;
-  say("status", told.status);
-  say("detail", away ? `${told.detail} The shop can't be reached right now; what stands here may be old.` : told.detail);
+  renderTold(told, away, acts);
   show("deadline", Boolean(told.deadline));
   if (told.deadline) renderDeadline(me.hold.expires_at, group.hold_seconds, now);
-  button("first", told.first, acts);
-  button("second", told.second, acts);
   show("pretend", Boolean(told.pretend));
   show("share", group.state === "open");
   show("elsewhere", group.state !== "open" || group.free_seats === 0);
@@ -185,4 +167,4 @@ const { step, key, hold } = memory.read();
 if (hold) await readSeat(hold);
 else if (key && (step === "joining" || step === "unknown")) join(key);
 tick();
-lookOn();
+lookOn(look);

@@ -1,22 +1,13 @@
 // A sale to groups: those that can be joined, and how to open one. A seat leads to its group's page.
 
-import { ShopClock, span } from "./clock.js";
+import { span } from "./clock.js";
 import { count, saleWords } from "./group_words.js";
 import { Memory, newKey } from "./memory.js";
-import { button, part, phaseAt, renderClock, renderStock, say } from "./page.js";
-import { Talk } from "./talk.js";
-import { phaseName } from "./words.js";
+import { lookOn, opened, part, phaseAt, renderNothing, renderSale, renderTold } from "./page.js";
 
 const TICK_MS = 200;
-const LOOK_MS = 1_000;
-const LOOK_FAR_MS = 5_000;
 
-const page = part("sale");
-const { pool, buyer } = page.dataset;
-const base = `/demo/sales/${encodeURIComponent(pool)}`;
-const clock = new ShopClock();
-const talk = new Talk(clock);
-const memory = new Memory(buyer, pool);
+const { page, buyer, clock, talk, memory, base } = opened("sale", "sale");
 
 let sale = null;
 let away = false;
@@ -63,11 +54,6 @@ async function look() {
   render();
 }
 
-async function lookOn() {
-  await look();
-  setTimeout(lookOn, (document.hidden ? LOOK_FAR_MS : LOOK_MS) * (0.75 + 0.5 * Math.random()));
-}
-
 // Lines are kept as long as their groups are there: who is about to press one must not miss it.
 function renderGroups() {
   const list = part("groups");
@@ -106,25 +92,17 @@ function tick() {
 
 function render() {
   if (!sale) {
-    if (away) say("status", "The shop can't be reached: trying again");
+    renderNothing(away);
     return;
   }
   const now = clock.now();
   const current = phaseAt(sale, now);
-  say("phase", phaseName(current));
-  part("phase").className = `tag ${current}`;
-  renderClock(clock, sale, current);
-  renderStock(sale);
+  renderSale(clock, sale, current);
   for (const line of part("groups").children) {
     const left = `${span(Date.parse(line.dataset.endsAt) - now)} left`;
     if (line.lastChild.textContent !== left) line.lastChild.textContent = left;
   }
-  const told = saleWords(me, sale, current);
-  page.querySelector(".turn").className = `turn ${told.tone}`;
-  say("status", told.status);
-  say("detail", away ? `${told.detail} The shop can't be reached right now; what stands here may be old.` : told.detail);
-  button("first", told.first, acts);
-  button("second", told.second, acts);
+  renderTold(saleWords(me, sale, current), away, acts);
 }
 
 await look();
@@ -132,4 +110,4 @@ const { step, wish } = memory.read();
 // A page that is loaded again asks on under the same key.
 if (wish && (step === "opening" || step === "unknown")) take(wish);
 tick();
-lookOn();
+lookOn(look);

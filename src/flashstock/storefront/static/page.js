@@ -1,9 +1,31 @@
 // What pages that are live have in common: only what changed is touched, so that nothing that stays
 // the same is read aloud again.
 
-import { clockTime, seconds, span } from "./clock.js";
+import { ShopClock, clockTime, seconds, span } from "./clock.js";
+import { Memory } from "./memory.js";
+import { Talk } from "./talk.js";
+import { phaseName } from "./words.js";
 
 const CLOCK_SLACK_MS = 500;
+const LOOK_MS = 1_000;
+const LOOK_FAR_MS = 5_000;
+
+// What a page works with: its part of the document, the shop's clock, the shop, and what is
+// remembered of `name`, which the page is about.
+export function opened(id, name) {
+  const page = part(id);
+  const { buyer, [name]: about } = page.dataset;
+  const clock = new ShopClock();
+  return { page, buyer, clock, talk: new Talk(clock), memory: new Memory(buyer, about), base: `/demo/${name}s/${encodeURIComponent(about)}` };
+}
+
+// Looks again and again: less often where nobody sees it, or while it is far from anything. Part of
+// the wait is random: pages that were loaded together must not ask together.
+export async function lookOn(look, isFar = () => false) {
+  await look();
+  const every = document.hidden || isFar() ? LOOK_FAR_MS : LOOK_MS;
+  setTimeout(() => lookOn(look, isFar), every * (0.75 + 0.5 * Math.random()));
+}
 
 export const part = (id) => document.getElementById(id);
 
@@ -15,7 +37,7 @@ export function show(id, shown) {
   if (part(id).hidden === shown) part(id).hidden = !shown;
 }
 
-export function button(id, wanted, acts) {
+function button(id, wanted, acts) {
   const it = part(id);
   const focused = document.activeElement === it;
   show(id, Boolean(wanted));
@@ -42,7 +64,7 @@ export function countDown(clock, label, until) {
 }
 
 // The clock of a sale: until it opens, until more units come, or until it ends.
-export function renderClock(clock, sale, current) {
+function renderClock(clock, sale, current) {
   const wave = current === "sold_out" && sale.next_wave;
   const until = { not_yet: sale.starts_at, open: sale.ends_at, sold_out: wave ? wave.at : sale.ends_at }[current];
   document.querySelector(".clock").hidden = !until;
@@ -63,8 +85,27 @@ export function renderBar(counts, total) {
   }
 }
 
-export function renderStock({ available, held, sold, locked, total }) {
+// What a sale is, and how its units are spread.
+export function renderSale(clock, sale, current) {
+  say("phase", phaseName(current));
+  part("phase").className = `tag ${current}`;
+  renderClock(clock, sale, current);
+  const { available, held, sold, locked, total } = sale;
   renderBar({ available, held, sold, locked }, total);
+}
+
+// What the visitor is told, and may do. `away`: it is from before the shop stopped to answer.
+export function renderTold(told, away, acts) {
+  document.querySelector(".turn").className = `turn ${told.tone}`;
+  say("status", told.status);
+  say("detail", away ? `${told.detail} The shop can't be reached right now; what stands here may be old.` : told.detail);
+  button("first", told.first, acts);
+  button("second", told.second, acts);
+}
+
+// Before the shop has answered once.
+export function renderNothing(away) {
+  if (away) say("status", "The shop can't be reached: trying again");
 }
 
 export function renderDeadline(expiresAt, holdSeconds, now) {

@@ -1,23 +1,14 @@
 // One sale, one visitor: what happens, and when. What is said about it is in words.js.
 
-import { ShopClock } from "./clock.js";
-import { Memory, newKey } from "./memory.js";
-import { button, part, phaseAt, renderClock, renderDeadline, renderStock, say, show } from "./page.js";
-import { Talk } from "./talk.js";
-import { fairness, phaseName, words } from "./words.js";
+import { newKey } from "./memory.js";
+import { lookOn, opened, phaseAt, renderDeadline, renderNothing, renderSale, renderTold, say, show } from "./page.js";
+import { fairness, words } from "./words.js";
 
 const TICK_MS = 100;
-const LOOK_MS = 1_000;
-const LOOK_FAR_MS = 5_000;
 const FAR_MS = 60_000;
 const ENDED = new Set(["cancelled", "expired", "revoked", "returned"]);
 
-const page = part("sale");
-const { pool, buyer } = page.dataset;
-const base = `/demo/sales/${encodeURIComponent(pool)}`;
-const clock = new ShopClock();
-const talk = new Talk(clock);
-const memory = new Memory(buyer, pool);
+const { page, clock, talk, memory, base } = opened("sale", "sale");
 
 let sale = null;
 let away = false;
@@ -99,12 +90,7 @@ async function look() {
   render();
 }
 
-async function lookOn() {
-  await look();
-  const far = sale && sale.phase === "not_yet" && Date.parse(sale.starts_at) - clock.now() > FAR_MS;
-  const every = far || document.hidden ? LOOK_FAR_MS : LOOK_MS;
-  setTimeout(lookOn, every * (0.75 + 0.5 * Math.random()));
-}
+const isFar = () => sale && sale.phase === "not_yet" && Date.parse(sale.starts_at) - clock.now() > FAR_MS;
 
 // What a page that was loaded again has to take up.
 async function takeUp() {
@@ -138,23 +124,16 @@ function tick() {
 
 function render() {
   if (!sale) {
-    if (away) say("status", "The shop can't be reached: trying again");
+    renderNothing(away);
     return;
   }
   const now = clock.now();
   const current = phase();
-  say("phase", phaseName(current));
-  part("phase").className = `tag ${current}`;
-  renderClock(clock, sale, current);
-  renderStock(sale);
+  renderSale(clock, sale, current);
   const told = words(me, sale, current, now);
-  page.querySelector(".turn").className = `turn ${told.tone}`;
-  say("status", told.status);
-  say("detail", away ? `${told.detail} The shop can't be reached right now; what stands here may be old.` : told.detail);
+  renderTold(told, away, acts);
   show("deadline", Boolean(told.deadline));
   if (told.deadline) renderDeadline(me.hold.expires_at, sale.hold_seconds, now);
-  button("first", told.first, acts);
-  button("second", told.second, acts);
   say("fairness", me.step === "idle" || me.step === "armed" ? fairness(sale, current, now) : "");
   show("pretend", Boolean(told.pretend));
 }
@@ -162,4 +141,4 @@ function render() {
 await look();
 await takeUp();
 tick();
-lookOn();
+lookOn(look, isFar);
