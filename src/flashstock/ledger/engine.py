@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -143,9 +143,9 @@ async def in_pages(
                 async for rows in found.partitions():
                     watchdog.rest()
                     yield rows
-                    watchdog.watch(connection)
+                    watchdog.watch()
         finally:
-            watchdog.watch(connection)
+            watchdog.watch()
 
 
 async def check_durability(engine: AsyncEngine) -> list[str]:
@@ -200,17 +200,22 @@ class _Watchdog:
 
     def __init__(self, timeout_ms: int) -> None:
         self._timeout_ms = timeout_ms
+        self._cut: Callable[[], None] | None = None
         self._bites: asyncio.TimerHandle | None = None
 
-    def watch(self, connection: AsyncConnection, since: float | None = None) -> None:
-        """From now on, or from an earlier moment of the loop's clock."""
+    def guard(self, connection: AsyncConnection) -> None:
+        """The line to cut. It is kept: one that is lost can't be asked for any more."""
+        self._cut = driver_connection(connection).terminate
+
+    def watch(self, since: float | None = None) -> None:
+        """From now on, or from an earlier moment of the loop's clock, if there is a line to cut:
+        SQLite answers from the local disk.
+        """
         self.rest()
-        # SQLite answers from the local disk.
-        if not is_sqlite(connection.engine):
-            cut = driver_connection(connection).terminate
+        if self._cut is not None:
             loop = asyncio.get_running_loop()
             begun_at = loop.time() if since is None else since
-            self._bites = loop.call_at(begun_at + self._timeout_ms / 1000, cut)
+            self._bites = loop.call_at(begun_at + self._timeout_ms / 1000, self._cut)
 
     def rest(self) -> None:
         if self._bites is not None:
@@ -230,7 +235,8 @@ async def _connected(
         begun_at = asyncio.get_running_loop().time()
         async with asyncio.timeout(OPERATION_TIMEOUT_MS / 1000):
             connection = await engine.connect()
-        watchdog.watch(connection, begun_at)
+        watchdog.guard(connection)
+        watchdog.watch(begun_at)
         try:
             yield connection
         finally:

@@ -5,18 +5,25 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import event, func, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from flashstock.errors import Unavailable
 from flashstock.ledger import engine as engine_module
 from flashstock.ledger.apply import Ledger, LedgerUnavailable
-from flashstock.ledger.engine import create_engine, driver_connection, is_sqlite, reading, writing
+from flashstock.ledger.engine import (
+    create_engine,
+    driver_connection,
+    in_pages,
+    is_sqlite,
+    reading,
+    writing,
+)
 from flashstock.ledger.queries import Queries
 from tests.contract.ledger.written_log import (
     NOW_MS,
@@ -121,6 +128,33 @@ async def test_a_connection_that_breaks_in_the_middle_is_trouble(
     assert await book.states() == {}
     assert (await book.apply(batch)).quarantined == ()
     assert await book.states() == {"1": "held", "2": "held"}
+
+
+@on_postgres_only
+@pytest.mark.parametrize("pages_before", [0, 1])
+async def test_a_connection_that_breaks_while_pages_are_read_is_trouble(
+    book: Book, pages_before: int
+):
+    lent: list[Any] = []
+
+    def remember(connection: Any, _record: object, _fairy: object) -> None:
+        lent.append(connection)
+        if not pages_before:
+            connection.driver_connection.terminate()
+
+    event.listen(book.engine.sync_engine, "checkout", remember)
+    pages = in_pages(book.engine, select(func.generate_series(1, 10_000)), 10, 60_000)
+    try:
+        async with aclosing(pages):
+            for _ in range(pages_before):
+                await anext(pages)
+            for connection in lent:
+                connection.driver_connection.terminate()
+            with pytest.raises(LedgerUnavailable):
+                async for _ in pages:
+                    pass
+    finally:
+        event.remove(book.engine.sync_engine, "checkout", remember)
 
 
 async def test_trouble_while_bisecting_sets_nothing_aside(
