@@ -5,6 +5,7 @@ Pure ASGI. Starlette's own middleware class would run each request in a task of 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Final
 
@@ -21,7 +22,7 @@ from flashstock.api.asgi import (
 from flashstock.api.counters import HotCounters
 from flashstock.api.handlers import PROBLEM_CODE
 from flashstock.api.problems import problem_document, problem_response_parts
-from flashstock.errors import FlashstockError
+from flashstock.errors import FlashstockError, Unavailable
 
 _OTHER: Final = "other"
 """The route label of paths that do not exist: strangers must not make up label values."""
@@ -71,6 +72,11 @@ class Envelope:
             await _send_problem(scope, send_marked, error)
         except ClientGone:
             return
+        except asyncio.CancelledError:
+            if status:
+                raise
+            # A server that goes down has no more time for it; its own answer would be a 500.
+            await _send_problem(scope, send_marked, Unavailable("the request was cut off"))
         except Exception:  # noqa: BLE001 (the last resort: logged, and answered with a 500)
             shown = request_id.decode()
             _log.exception("request %s: %s %r failed", shown, method, scope["path"])

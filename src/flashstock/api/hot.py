@@ -7,6 +7,7 @@ once for the batch. Their schemas are in ``openapi.py``.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
@@ -29,6 +30,7 @@ from flashstock.api.bodies import deadline_or_none, receipt_stamp, refusal_of, r
 from flashstock.api.bodies_groups import progress_body
 from flashstock.api.hot_groups import GROUPS_PATH, SeatRoutes
 from flashstock.api.lean import (
+    CUT_OFF,
     HEADERS,
     REPLAY_HEADERS,
     LeanAnswer,
@@ -253,6 +255,8 @@ class HotRoutes:
                 answer = await handler(scope, receive)
             except ClientGone:
                 return
+            except asyncio.CancelledError:
+                answer = CUT_OFF
             except Exception as failure:  # noqa: BLE001 (logged, and answered with a problem)
                 answer = failed(failure)
             count(answer)

@@ -25,7 +25,7 @@ from flashstock.api.asgi import (
     read_body,
 )
 from flashstock.api.problems import problem_document, problem_headers
-from flashstock.errors import FlashstockError
+from flashstock.errors import FlashstockError, Unavailable
 
 DECIDING_HEADERS = (b"authorization", b"content-length", b"content-type", b"idempotency-key")
 """What decides how a request is taken. Twice, and it is refused."""
@@ -75,6 +75,11 @@ def problem_answer(error: FlashstockError) -> LeanAnswer:
     return LeanAnswer(document["status"], headers, orjson.dumps(document), error.code)
 
 
+CUT_OFF: Final = problem_answer(Unavailable("the server has given up on the request"))
+"""To a request that a server which goes down has no more time for. The servers' own answer is a
+500, though the same key finds out what became of it."""
+
+
 def headers_of(scope: Scope) -> dict[bytes, bytes]:
     """The request's headers. Raises ``InvalidRequest`` where one that decides is there twice."""
     headers = dict(scope["headers"])
@@ -120,6 +125,10 @@ def as_asgi(handler: LeanHandler, refused: Callable[[LeanAnswer], None]) -> ASGI
                 coming.set_result(answer)
 
         handler(headers, body, respond)
-        await send_answer(send, await coming)
+        try:
+            answer = await coming
+        except asyncio.CancelledError:
+            answer = CUT_OFF
+        await send_answer(send, answer)
 
     return handle
