@@ -18,7 +18,7 @@ async def test_every_group_ends_once_and_every_unit_is_accounted_for_whatever_di
     async with running_site("sqlite") as site:
         campaign = GroupCampaign(site, seed=3, say=logging.info, only=BRIEF)
         outcome = await campaign.run(60, rounds=1, requests=300, faults=4)
-    assert outcome.violations == []
+        assert outcome.violations == [], site.complaints()
     assert sum(outcome.fired.values()) >= 1
     assert outcome.formed
     assert outcome.failed

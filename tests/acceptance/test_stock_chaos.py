@@ -18,8 +18,8 @@ async def test_every_unit_is_where_the_answers_say_whatever_dies():
     async with running_site("sqlite") as site:
         campaign = StockCampaign(site, seed=3, say=logging.info, only=BRIEF)
         outcome = await campaign.run(6, faults_a_round=3)
-    tally = outcome.tally
-    assert tally.violations == []
+        tally = outcome.tally
+        assert tally.violations == [], site.complaints()
     assert outcome.rounds == 1
     assert sum(outcome.fired.values()) >= 2
     assert tally.done.total() > 30

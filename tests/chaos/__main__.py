@@ -51,7 +51,7 @@ async def _run(options: argparse.Namespace) -> int:
         outcome = await campaign.run(options.faults, options.minutes * 60)
         if outcome.violations:
             _accuse(outcome, f"python -m tests.chaos {replay}")
-            _say("\n".join(site.service.log().splitlines()[-60:]))
+            _say(site.complaints())
         if options.keep:
             _say(f"logs: {site.directory}")
     _show(outcome)

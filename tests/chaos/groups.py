@@ -263,7 +263,7 @@ def main() -> int:
             only = options.only.split(",") if options.only else ()
             outcome = await GroupCampaign(site, seed, _say, only).run(options.minutes * 60)
             if outcome.violations:
-                _say("\n".join(site.service.log().splitlines()[-60:]))
+                _say(site.complaints())
             if options.keep:
                 _say(f"logs: {site.directory}")
             return outcome

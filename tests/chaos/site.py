@@ -27,6 +27,7 @@ from sqlalchemy.engine import make_url
 from flashstock.client import Client
 from tests import servers
 from tests.acceptance.processes import Service, environment
+from tests.chaos.complaints import complaints
 from tests.chaos.network import Wire, wire
 from tests.recovery.postgres import OwnPostgres, own_postgres
 
@@ -77,6 +78,12 @@ class Site:
             return process if "flashstock" in process.cmdline() else None
         except (OSError, LookupError, TypeError, psutil.Error):
             return None  # it has just died, or is being replaced
+
+    def complaints(self) -> str:
+        """Errors and tracebacks of all its processes since the beginning, restarts included."""
+        second = self.directory / "second-writer.log"
+        log = self.service.log() + (second.read_text("utf-8") if second.exists() else "")
+        return "\n".join(complaints(log))
 
     def start_writer(self) -> subprocess.Popen[bytes]:
         """One more writer on the same stores."""

@@ -247,7 +247,7 @@ def main() -> int:
             campaign = StockCampaign(site, seed, _say)
             outcome = await campaign.run(options.minutes * 60)
             if outcome.tally.violations:
-                _say("\n".join(site.service.log().splitlines()[-60:]))
+                _say(site.complaints())
             if options.keep:
                 _say(f"logs: {site.directory}")
             return outcome

@@ -85,7 +85,7 @@ def live_seats(tables: Tables, pool: str) -> list[StoredReservation]:
 
 def groups_of_buyers(tables: Tables, pool: str) -> Counter[str]:
     """In how many groups of a pool each buyer is."""
-    pairs = {(row.buyer, row.cart) for row in live_seats(tables, pool)}
+    pairs = dict.fromkeys((row.buyer, row.cart) for row in live_seats(tables, pool))
     return Counter(buyer for buyer, _ in pairs)
 
 

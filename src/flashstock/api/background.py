@@ -91,4 +91,6 @@ async def _forever(work: Callable[[], Awaitable[None]], pause_s: float) -> None:
             await work()
         except FlashstockError as failure:
             logger.debug("background work failed: %s", failure)
+        except Exception:  # (without it no request would hear of its commit any more)
+            logger.exception("background work failed")
         await asyncio.sleep(pause_s)

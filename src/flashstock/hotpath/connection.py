@@ -15,6 +15,7 @@ from redis.backoff import NoBackoff
 
 from flashstock.errors import Recovering, Unavailable
 from flashstock.hotpath.location import NOT_THE_PRIMARY, Locate, located
+from flashstock.hotpath.lost_connection import noticing_losses
 
 
 def connect(
@@ -74,7 +75,7 @@ def connect_for_tailing(
 
 
 def _client(pool: BlockingConnectionPool, locate: Locate | None) -> Redis:
-    mixed = (_Cancellable, _Leaving, _PackedInC, pool.connection_class)
+    mixed = (_Cancellable, _Leaving, _PackedInC, noticing_losses(pool.connection_class))
     pool.connection_class = type(f"Our{pool.connection_class.__name__}", mixed, {})
     if locate is not None:
         pool.connection_class = located(pool.connection_class, locate)

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
-from flashstock.errors import FlashstockError, Overloaded
+from flashstock.errors import Overloaded
 from flashstock.hotpath.applied import AppliedTracker
 from flashstock.hotpath.asking import Asking, AskingForFuture, Outcome, Verdicted
 from flashstock.hotpath.refusals import without_refused
@@ -254,7 +254,7 @@ class Lane:
                 durable = await without_refused(
                     self._applied, self._shard, self._pool, durable, reply
                 )
-        except FlashstockError as failure:
+        except Exception as failure:  # noqa: BLE001 (handed on: nobody waits for ever)
             for asking, _, _ in durable:
                 asking.failed(failure)
         else:

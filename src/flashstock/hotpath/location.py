@@ -20,6 +20,7 @@ from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 
 from flashstock.hotpath import keys
+from flashstock.hotpath.lost_connection import noticing_losses
 from flashstock.model.addresses import FoundBy, StoreAddress
 
 logger = logging.getLogger(__name__)
@@ -138,6 +139,9 @@ class SentinelLocator(Locator):
         own |= address.sentinel_credentials
         sentinel: Any = Sentinel  # (it has no types)
         self._sentinel = sentinel(address.hosts, sentinel_kwargs=own)
+        for one in self._sentinel.sentinels:
+            pool = one.connection_pool
+            pool.connection_class = noticing_losses(pool.connection_class)
         self._found: Place = ("", 0)
 
     async def _look(self) -> None:

@@ -21,6 +21,7 @@ from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from flashstock.hotpath.location import NOT_THE_PRIMARY, Locate, located
+from flashstock.hotpath.lost_connection import noticing_losses
 
 
 class Pipe:
@@ -45,6 +46,7 @@ class Pipe:
             retry_on_error=[],
             protocol=2,
         )
+        self._pool.connection_class = noticing_losses(self._pool.connection_class)
         if locate is not None:
             self._pool.connection_class = located(self._pool.connection_class, locate)
         self._connection: AbstractConnection | None = None

@@ -14,7 +14,6 @@ from typing import Any, Final
 from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, Text, insert, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from flashstock.errors import FlashstockError
 from flashstock.ledger.engine import reading, writing
 from flashstock.ledger.failures import LedgerUnavailable
 from flashstock.ledger.tables import metadata, row_number
@@ -102,7 +101,8 @@ class AuditLog:
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
-        self._pending.append(({**asdict(change), "at_ms": self._clock()}, future))
+        row = {name: _storable(value) for name, value in asdict(change).items()}
+        self._pending.append(({**row, "at_ms": self._clock()}, future))
         if self._writing is None:
             # A task of its own: a client that hangs up must not take others' rows along.
             self._writing = loop.create_task(self._write())
@@ -148,10 +148,17 @@ class AuditLog:
             if not future.done():
                 future.set_exception(LedgerUnavailable("the writing of the record was cut off"))
 
-    async def _insert(self, rows: list[dict[str, Any]]) -> FlashstockError | None:
+    async def _insert(self, rows: list[dict[str, Any]]) -> Exception | None:
         try:
             async with writing(self._engine) as connection:
                 await connection.execute(insert(audit_log), rows)
-        except FlashstockError as failure:
+        except Exception as failure:  # noqa: BLE001 (handed on: nobody waits for ever)
             return failure
         return None
+
+
+def _storable(value: Any) -> Any:
+    """A path may have what no database takes as text; it is on record nevertheless."""
+    if not isinstance(value, str):
+        return value
+    return value.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")

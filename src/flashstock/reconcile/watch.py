@@ -95,6 +95,8 @@ class Watch:
                 await self._queries.put_setting(LAST_ROUND, json.dumps(found))
             except FlashstockError as failure:
                 logger.info("no reconciliation this time: %s", failure)
+            except Exception:
+                logger.exception("no reconciliation this time")
             await self._sleep(interval_s)
 
     async def round(self) -> dict[str, Any]:

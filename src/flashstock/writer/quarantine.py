@@ -83,6 +83,10 @@ class QuarantinePauser:
                 logger.warning("what is in quarantine is not dealt with yet: %s", failure)
                 await asyncio.sleep(RETRY_DELAY_S)
                 continue
+            except Exception:
+                logger.exception("what is in quarantine is not dealt with yet")
+                await asyncio.sleep(RETRY_DELAY_S)
+                continue
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_INTERVAL_S):
                     await self._wanted.wait()

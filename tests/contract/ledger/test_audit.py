@@ -67,6 +67,21 @@ async def test_somebody_who_goes_away_takes_no_row_along(log: AuditLog):
     assert {row.actor for row in await log.page(0, 9)} == {"night-shift", "day-shift"}
 
 
+async def test_a_row_that_sql_refuses_leaves_nobody_waiting(log: AuditLog):
+    changes = [replace(CHANGE, status=2**70), replace(CHANGE, subject="beside it")]
+    async with asyncio.timeout(60):
+        told = await asyncio.gather(*map(log.record, changes), return_exceptions=True)
+    assert all(isinstance(one, Exception) for one in told)
+    await log.record(replace(CHANGE, subject="after it"))
+    assert [row.subject for row in await log.page(0, 9)] == ["after it"]
+
+
+async def test_what_is_no_text_is_on_record_all_the_same(log: AuditLog):
+    await log.record(replace(CHANGE, subject="/v1/pools/a\0b\ud800/pause"))
+    (row,) = await log.page(0, 9)
+    assert row.subject == "/v1/pools/a\N{REPLACEMENT CHARACTER}b?/pause"
+
+
 class Stuck(AuditLog):
     """Its database answers nothing, until it does."""
 

@@ -209,6 +209,19 @@ async def test_a_commit_that_does_not_come_is_not_acknowledged():
         await it.submit("a")[0]
 
 
+async def test_a_failure_that_nobody_foresaw_leaves_nobody_waiting(monkeypatch):
+    it = scene()
+    it.store.answers = [reply(b"00", fast=False, seq=7)]
+
+    async def wait(*_: object) -> None:
+        raise RuntimeError("not foreseen")
+
+    monkeypatch.setattr(it.applied, "wait", wait)
+    async with asyncio.timeout(60):
+        outcomes = await asyncio.gather(*it.submit("a", "b"), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [RuntimeError, RuntimeError]
+
+
 async def test_a_hold_of_an_older_data_set_is_not_acknowledged():
     it = scene()
     it.store.answers = [reply(b"0", fast=False, seq=7), reply(b"0", fast=False, seq=8)]
