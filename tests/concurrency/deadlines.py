@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from random import Random
 
@@ -74,6 +76,22 @@ async def all_here(store: HotStore, racers: int) -> None:
     await store.client.incr(HERE)
     while int(await store.client.get(HERE) or 0) < racers:  # noqa: ASYNC110 (other processes)
         await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def at_the_line(
+    url: str, connections: int, racers: int, retention_ms: int
+) -> AsyncIterator[list[HotStore]]:
+    """The store over so many connections, once all racers are there."""
+    async with AsyncExitStack() as stack:
+        stores = []
+        for _ in range(connections):
+            store, pipe = await open_store(url, retention_ms)
+            stack.push_async_callback(store.client.aclose)
+            stack.push_async_callback(pipe.aclose)
+            stores.append(store)
+        await all_here(stores[0], racers)
+        yield stores
 
 
 class Buyer:
@@ -175,14 +193,8 @@ async def until(at_ms: float) -> None:
 
 
 async def _buy(url: str, told: Told) -> list[Race]:
-    opened = [await open_store(url, told.retention_ms) for _ in range(2)]
-    try:
-        await all_here(opened[0][0], told.racers)
-        return await Buyer([store for store, _ in opened], told).run()
-    finally:
-        for store, pipe in opened:
-            await pipe.aclose()
-            await store.client.aclose()
+    async with at_the_line(url, 2, told.racers, told.retention_ms) as stores:
+        return await Buyer(stores, told).run()
 
 
 def buy(url: str, told: Told) -> list[Race]:
@@ -191,17 +203,12 @@ def buy(url: str, told: Told) -> list[Race]:
 
 
 async def _sweep(url: str, racers: int, retention_ms: int) -> None:
-    store, pipe = await open_store(url, retention_ms)
-    sweeper = Sweeper(store, interval_ms=1)
-    try:
-        await all_here(store, racers)
+    async with at_the_line(url, 1, racers, retention_ms) as (store,):
+        sweeper = Sweeper(store, interval_ms=1)
         while not await store.client.exists(STOP):
             while await sweeper.sweep(0):
                 pass
             await asyncio.sleep(0.001)
-    finally:
-        await pipe.aclose()
-        await store.client.aclose()
 
 
 def sweep(url: str, racers: int, retention_ms: int) -> None:

@@ -16,7 +16,7 @@ from flashstock.hotpath.scripts import PaySeatStatus, Verdict
 from flashstock.hotpath.store import HotStore
 from flashstock.model.group_rules import GroupDeduct, GroupRules
 from flashstock.model.ids import ReservationId, digest_of
-from tests.concurrency.deadlines import all_here, open_store, until
+from tests.concurrency.deadlines import at_the_line, until
 from tests.reference.asking import create
 
 Answer = TypeVar("Answer")
@@ -207,14 +207,8 @@ async def _paid(stores: list[HotStore], told: Told) -> list[PaymentRace]:
 async def _race(
     url: str, told: Told, run: Callable[[list[HotStore], Told], Awaitable[list[Answer]]]
 ) -> list[Answer]:
-    opened = [await open_store(url, told.retention_ms) for _ in range(2)]
-    try:
-        await all_here(opened[0][0], told.racers)
-        return await run([store for store, _ in opened], told)
-    finally:
-        for store, pipe in opened:
-            await pipe.aclose()
-            await store.client.aclose()
+    async with at_the_line(url, 2, told.racers, told.retention_ms) as stores:
+        return await run(stores, told)
 
 
 def join_in_a_process(url: str, told: Told) -> list[SeatRace]:

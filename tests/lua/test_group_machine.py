@@ -6,22 +6,15 @@ and the invariants hold. ``STATE_MACHINE_EXAMPLES=2000`` searches longer than a 
 
 from __future__ import annotations
 
-import asyncio
-import os
-from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TypeVar
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import settings
 from hypothesis.stateful import (
-    RuleBasedStateMachine,
     initialize,
     invariant,
     precondition,
     rule,
-    run_state_machine_as_test,
 )
 
 from flashstock.hotpath.group_calls import OPEN, join
@@ -48,60 +41,25 @@ from tests.lua.group_choices import (
     pools,
     requests,
 )
+from tests.lua.side_by_side import SideBySide, run_beside
 from tests.reference.asking import HOLD_MS, create, key
 from tests.reference.group_invariants import check_groups
 from tests.reference.group_store import ReferenceGroupStore
 from tests.reference.group_subjects import GroupsInMemory, groups_on_server
 from tests.reference.invariants import check
-from tests.reference.subjects import RETENTION_MS, START_MS, OnServer
+from tests.reference.subjects import RETENTION_MS, START_MS
 
-EXAMPLES = int(os.environ.get("STATE_MACHINE_EXAMPLES", "50"))
+EXAMPLES = 50
 
-Answer = TypeVar("Answer")
 Store = HotStore | ReferenceGroupStore
 Asked = tuple[int | None, str, int, str, int, str]
 
 
-class GroupMachine(RuleBasedStateMachine):
-    """Every rule asks both the same and compares the answers."""
-
-    url = ""
+class GroupMachine(SideBySide[Store]):
+    model: GroupsInMemory
 
     def __init__(self) -> None:
-        super().__init__()
-        self.runner = asyncio.Runner()
-        self.now_ms = START_MS
-        self.granted: set[int] = set()
-        self.used = 100
-        self.real = OnServer.connected(self.url)
-        self.model = GroupsInMemory()
-        self.run(self.real.client.flushall())
-        self.run(self.real.open())
-        self.move_clock(0)
-
-    def teardown(self) -> None:
-        self.run(self.real.aclose())
-        self.runner.close()
-
-    def run(self, awaitable: Awaitable[Answer]) -> Answer:
-        async def wait() -> Answer:
-            return await awaitable
-
-        return self.runner.run(wait())
-
-    def both(self, ask: Callable[[Store], Awaitable[Answer]]) -> Answer:
-        real = self.run(ask(self.real.store))
-        assert real == self.run(ask(self.model.store))
-        return real
-
-    def move_clock(self, by_ms: int) -> None:
-        self.now_ms += by_ms
-        self.run(self.real.set_clock(self.now_ms))
-        self.run(self.model.set_clock(self.now_ms))
-
-    def new(self) -> int:
-        self.used += 1
-        return self.used
+        super().__init__(GroupsInMemory())
 
     def some_seat(self, choice: int, *likely: ReservationState) -> ReservationId:
         """Most often one in a state that can go on; sometimes one that there is not."""
@@ -329,8 +287,4 @@ class GroupMachine(RuleBasedStateMachine):
 @pytest.mark.timeout(0)
 @pytest.mark.parametrize(("server", "share"), [("valkey_url", 1.0), ("redis_server_url", 0.25)])
 def test_groups_are_what_the_reference_makes_of_them(request, server, share):
-    machine = type("Machine", (GroupMachine,), {"url": request.getfixturevalue(server)})
-    run_state_machine_as_test(
-        machine,
-        settings=settings(max_examples=max(1, int(EXAMPLES * share)), stateful_step_count=50),
-    )
+    run_beside(GroupMachine, request.getfixturevalue(server), share, EXAMPLES)

@@ -6,22 +6,16 @@ After every step both must have answered alike and hold the same, and the invari
 
 from __future__ import annotations
 
-import asyncio
-import os
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TypeVar
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import settings
 from hypothesis.stateful import (
-    RuleBasedStateMachine,
     initialize,
     invariant,
     precondition,
     rule,
-    run_state_machine_as_test,
 )
 
 from flashstock.hotpath.scripts import Verdict
@@ -48,61 +42,23 @@ from tests.lua.choices import (
     requests,
     rules,
 )
+from tests.lua.side_by_side import SideBySide, run_beside
 from tests.reference.asking import HOLD_MS, Store, create, key
 from tests.reference.invariants import check
-from tests.reference.subjects import RETENTION_MS, START_MS, InMemory, OnServer
+from tests.reference.subjects import RETENTION_MS, START_MS, InMemory
 
-EXAMPLES = int(os.environ.get("STATE_MACHINE_EXAMPLES", "200"))
-
-Answer = TypeVar("Answer")
+EXAMPLES = 200
 
 
-class ShardMachine(RuleBasedStateMachine):
-    """Every rule asks both the same and compares the answers."""
-
-    url = ""
-
+class ShardMachine(SideBySide[Store]):
     def __init__(self) -> None:
-        super().__init__()
-        self.runner = asyncio.Runner()
-        self.now_ms = START_MS
+        super().__init__(InMemory())
         self.limits = dict(LIMITS)
-        self.granted: set[int] = set()
-        self.used = 100
         self.commands: list[Callable[[Store], Awaitable[object]]] = []
-        self.real = OnServer.connected(self.url)
-        self.model = InMemory()
-        self.run(self.real.client.flushall())
-        self.run(self.real.open())
-        self.move_clock(0)
-
-    def teardown(self) -> None:
-        self.run(self.real.aclose())
-        self.runner.close()
-
-    def run(self, awaitable: Awaitable[Answer]) -> Answer:
-        async def wait() -> Answer:
-            return await awaitable
-
-        return self.runner.run(wait())
-
-    def both(self, ask: Callable[[Store], Awaitable[Answer]]) -> Answer:
-        real = self.run(ask(self.real.store))
-        assert real == self.run(ask(self.model.store))
-        return real
-
-    def move_clock(self, by_ms: int) -> None:
-        self.now_ms += by_ms
-        self.run(self.real.set_clock(self.now_ms))
-        self.run(self.model.set_clock(self.now_ms))
 
     def usable(self, number: int) -> bool:
         """A key is good for one reservation: once it is forgotten, it is not used again."""
         return number not in self.granted or key(number) in self.model.store.records
-
-    def new(self) -> int:
-        self.used += 1
-        return self.used
 
     def some_reservation(self, choice: int, *likely: ReservationState) -> ReservationId:
         """One there is, most often in a state that can go on; sometimes one there is not."""
@@ -362,8 +318,4 @@ class ShardMachine(RuleBasedStateMachine):
 @pytest.mark.timeout(0)
 @pytest.mark.parametrize(("server", "share"), [("valkey_url", 1.0), ("redis_server_url", 0.25)])
 def test_the_scripts_do_what_the_reference_does(request, server, share):
-    machine = type("Machine", (ShardMachine,), {"url": request.getfixturevalue(server)})
-    run_state_machine_as_test(
-        machine,
-        settings=settings(max_examples=max(1, int(EXAMPLES * share)), stateful_step_count=50),
-    )
+    run_beside(ShardMachine, request.getfixturevalue(server), share, EXAMPLES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final, NamedTuple, Protocol
 
 from flashstock.api.background import ApiBackground
@@ -183,7 +184,8 @@ class ApiProcess(Wiring):
     def __init__(self, world: Environment, name: str) -> None:
         super().__init__(world, name, answering=True)
         parts, applied = world.parts, self.applied
-        self.lanes = parts.lanes(
+        lanes = partial(
+            parts.lanes,
             self.store,
             applied,
             batch_max=8,
@@ -192,16 +194,7 @@ class ApiProcess(Wiring):
             sold_out_stale_ms=50,
             clock=world.loop.time,
         )
-        self.seats = parts.lanes(
-            self.store,
-            applied,
-            batch_max=8,
-            pending_max=64,
-            backlog_events_max=1_000,
-            sold_out_stale_ms=50,
-            clock=world.loop.time,
-            kind=SeatLane,
-        )
+        self.lanes, self.seats = lanes(), lanes(kind=SeatLane)
         self.pools = PoolService(self.store, applied)
         self.reservations = parts.reservations(
             self.store, applied, self.queries, ORDER_SECRET, SIGNER

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Final
 
 import pytest
 
@@ -11,16 +12,18 @@ from tests.reference.group_asking import groups_in_memory
 from tests.reference.group_subjects import GroupsInMemory
 from tests.reference.subjects import OnServer, Subject, in_memory, on_server
 
+URLS: Final = {"valkey": "valkey_url", "redis": "redis_server_url"}
+"""Servers, and the fixtures that start them."""
 
-@pytest.fixture(params=["valkey", "redis", "reference"])
+
+@pytest.fixture(params=[*URLS, "reference"])
 async def subject(request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
     """An empty shard whose clock stands at ``START_MS``."""
     if request.param == "reference":
         async with in_memory() as shard:
             yield shard
         return
-    fixture = {"valkey": "valkey_url", "redis": "redis_server_url"}[request.param]
-    async with on_server(request.getfixturevalue(fixture)) as server:
+    async with on_server(request.getfixturevalue(URLS[request.param])) as server:
         yield server
 
 
@@ -29,7 +32,7 @@ def store(subject: Subject) -> Store:
     return subject.store
 
 
-@pytest.fixture(params=["valkey", "redis", "reference"])
+@pytest.fixture(params=[*URLS, "reference"])
 async def group_subject(
     request: pytest.FixtureRequest,
 ) -> AsyncIterator[OnServer | GroupsInMemory]:
@@ -38,8 +41,7 @@ async def group_subject(
         async with groups_in_memory() as shard:
             yield shard
         return
-    fixture = {"valkey": "valkey_url", "redis": "redis_server_url"}[request.param]
-    async with on_server(request.getfixturevalue(fixture)) as server:
+    async with on_server(request.getfixturevalue(URLS[request.param])) as server:
         yield server
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
 
@@ -224,14 +224,7 @@ async def test_any_history_of_groups_in_any_batches_is_its_fold(
     for what, which in steps:
         sale.step(what, which)
     entries = Log(shard).entries(*sale.history)
-    cursor = await book.ledger.create_cursor(shard)
-    left, sizes = list(entries), iter(batches * len(entries))
-    while left:
-        batch = left[: next(sizes)]
-        applied = await book.ledger.apply(cursor, batch)
-        assert applied.quarantined == ()
-        cursor = applied.cursor
-        del left[: len(batch)]
+    await replace(book, cursor=await book.ledger.create_cursor(shard)).follow(entries, batches)
 
     changes = fold((entry, events.decode(entry)) for entry in entries)
     assert not changes.groups_changed, "a history from its beginning changes what it opened"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
 
@@ -187,15 +187,7 @@ async def test_any_history_in_any_batches_is_its_fold(
     # One counter of orders serves the whole shard, so the second pool's come after the first's.
     entries = log.entries(*_with_one_counter(sales))
 
-    cursor = await book.ledger.create_cursor(shard)
-    left = list(entries)
-    sizes = iter(batches * len(entries))
-    while left:
-        batch = left[: next(sizes)]
-        applied = await book.ledger.apply(cursor, batch)
-        assert applied.quarantined == ()
-        cursor = applied.cursor
-        del left[: len(batch)]
+    await replace(book, cursor=await book.ledger.create_cursor(shard)).follow(entries, batches)
 
     changes = fold((entry, events.decode(entry)) for entry in entries)
     assert await _reservations(book, shard) == _expected_reservations(changes, shard)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any
 
 from sqlalchemy import select
@@ -118,6 +119,15 @@ class Book:
     async def write(self, *written: Event) -> Applied:
         """Apply these events as one batch."""
         return await self.apply(self.log.entries(*written))
+
+    async def follow(self, entries: Sequence[LogEntry], sizes: Sequence[int]) -> None:
+        """Apply a whole log in batches of these sizes, over and over; all of it fits."""
+        left, size = list(entries), cycle(sizes)
+        while left:
+            batch = left[: next(size)]
+            applied = await self.apply(batch)
+            assert applied.quarantined == ()
+            del left[: len(batch)]
 
     async def rows(self, table: str) -> list[Any]:
         """Every row of a table, in the order of its key."""
