@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tidy.sources import PACKAGE, module_name, python_files, shown, syntax_tree
+from tests.tidy.sources import PACKAGE, ROOT, module_name, python_files, shown, syntax_tree
 
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"model", "errors", "browsers"}),
@@ -93,6 +93,15 @@ def test_every_part_has_its_layer():
     parts = {_part(module_name(path)) for path in FILES} - {None}
     assert parts
     assert parts - LAYER_OF.keys() == set()
+
+
+def test_the_layers_are_drawn_as_they_are():
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    drawing = text.partition("## Layers")[2].split("```")[1]
+    # Words that say what they are for stand to the right, two spaces away.
+    names = (line.split("  ")[0] for line in drawing.splitlines() if line and line[0] != " ")
+    drawn = [frozenset(line.split(", ")) for line in names]
+    assert drawn == [layer for layer in LAYERS if layer != {"__main__"}]
 
 
 def test_imports_point_to_lower_layers():
