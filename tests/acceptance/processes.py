@@ -23,6 +23,8 @@ Found = TypeVar("Found")
 
 PATIENCE_SECONDS = 60.0
 """For what must happen sooner or later; nothing is asserted about how soon."""
+PATIENT = {"FLASHSTOCK_REDIS_TIMEOUT_MS": "15000", "FLASHSTOCK_APPLIED_TIMEOUT_MS": "15000"}
+"""A disk or a processor that others keep busy for a moment makes no 503 of the first answer."""
 
 
 def eventually(look: Callable[[], Found], what: str) -> Found:
@@ -85,6 +87,23 @@ class Service:
         )
         assert self.process.poll() is None, self.log()
         self.remember_family()
+
+    def wait_until_every_worker_is_open(self, shard_count: int = 1) -> None:
+        """Return once every API worker has opened every shard: for the service to be ready one is
+        enough, and the next request may meet another one.
+        """
+
+        def all_are_open() -> bool:
+            entries = [json.loads(line) for line in self.log().splitlines() if line[:1] == "{"]
+            opened = {
+                (entry["pid"], entry["message"].partition(",")[0])
+                for entry in entries
+                if " is open, generation " in entry["message"]
+            }
+            said = [f"shard {shard} is open" for shard in range(shard_count)]
+            return all((pid, one) in opened for pid in self.running["worker_pids"] for one in said)
+
+        eventually(all_are_open, "every worker is open")
 
     def remember_family(self) -> None:
         """Take note of every process of the service that runs now."""
@@ -163,10 +182,14 @@ class Service:
 
 @contextmanager
 def serving(
-    data_dir: Path, *flags: str, settings: Mapping[str, str] | None = None
+    data_dir: Path, *flags: str, settings: Mapping[str, str] | None = None, hasty: bool = False
 ) -> Iterator[Service]:
-    """A service that is ready; whatever is left of it afterwards is killed."""
-    service = Service(data_dir, flags, settings)
+    """A service that is ready; whatever is left of it afterwards is killed.
+
+    Args:
+        hasty: with the limits that a service has by itself: for tests in which a store is away.
+    """
+    service = Service(data_dir, flags, {**({} if hasty else PATIENT), **(settings or {})})
     try:
         service.wait_until_ready()
         yield service
@@ -176,9 +199,19 @@ def serving(
 
 def open_pool(client: httpx.Client, pool: str = "pool", quantity: int = 10) -> None:
     """A pool whose holds are acknowledged once they are in SQL."""
-    body = {"id": pool, "sku": "sku", "quantity": quantity}
-    answer = client.post("/v1/pools", json=body, headers={"Idempotency-Key": f"open-{pool}"})
-    assert answer.status_code == 201, answer.text
+    open_pool_of(client, {"id": pool, "sku": "sku", "quantity": quantity})
+
+
+def open_pool_of(client: httpx.Client, body: Mapping[str, Any]) -> None:
+    """A pool with these rules, as a caller opens it who asks again while it is a 503."""
+    headers = {"Idempotency-Key": f"open-{body['id']}"}
+
+    def opened() -> bool:
+        answer = client.post("/v1/pools", json=dict(body), headers=headers)
+        assert answer.status_code in (200, 201, 503), answer.text
+        return answer.status_code != 503
+
+    eventually(opened, f"{body['id']} is opened")
 
 
 def reserve(client: httpx.Client, key: str, pool: str = "pool") -> httpx.Response:

@@ -29,6 +29,7 @@ def service(tmp_path_factory):
     settings = {"FLASHSTOCK_ADMIN_KEY": ADMIN_KEY, "FLASHSTOCK_SHARD_COUNT": "3"}
     data_dir = tmp_path_factory.mktemp("api") / "data"
     with serving(data_dir, "--workers", "2", settings=settings) as running:
+        running.wait_until_every_worker_is_open(shard_count=3)
         settle(running)
         yield running
 

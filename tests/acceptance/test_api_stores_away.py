@@ -12,14 +12,22 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.acceptance.processes import Service, eventually, open_pool, reserve, serving
+from tests.acceptance.processes import (
+    Service,
+    document_at,
+    eventually,
+    open_pool,
+    reserve,
+    reserve_eventually,
+    serving,
+)
 
 pytestmark = pytest.mark.acceptance
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory):
-    with serving(tmp_path_factory.mktemp("away") / "data") as running:
+    with serving(tmp_path_factory.mktemp("away") / "data", hasty=True) as running:
         with running.client() as client:
             open_pool(client, "target", 20)
         yield running
@@ -65,7 +73,7 @@ def assert_come_back(response: httpx.Response) -> None:
 
 
 def units(client: httpx.Client) -> tuple[int, int, int]:
-    pool = client.get("/v1/pools/target").json()
+    pool = document_at(client, "/v1/pools/target")
     return pool["available"], pool["held"], pool["sold"]
 
 
@@ -80,7 +88,7 @@ def settled(client: httpx.Client, method: str, path: str, **request: Any) -> htt
 
 
 def test_without_redis_every_route_that_needs_it_says_come_back(service, client):
-    hold = reserve(client, "redis-hold", "target").json()["id"]
+    hold = reserve_eventually(client, "redis-hold", "target").json()["id"]
     before = units(client)
     line = {"pool": "target", "quantity": 1}
     item = {**line, "buyer": "b"}
@@ -112,7 +120,12 @@ def test_without_redis_every_route_that_needs_it_says_come_back(service, client)
     settled(client, "POST", "/v1/carts", json=cart, headers=key)
     key = {"Idempotency-Key": "redis-adjust"}
     settled(client, "POST", "/v1/pools/target/adjust", json={"delta": 1}, headers=key)
-    settled(client, "POST", "/v1/reservations/batch", json=batch)
+
+    def batch_is_held() -> bool:
+        [answer] = settled(client, "POST", "/v1/reservations/batch", json=batch).json()["items"]
+        return int(answer["status"]) < 300
+
+    eventually(batch_is_held, "the batch is held")
     sale = settled(
         client, "POST", f"/v1/reservations/{hold}/confirm", json={"payment_ref": "redis-pay"}
     )
@@ -153,5 +166,5 @@ def test_without_sql_nothing_is_acknowledged_and_nothing_is_lost(service, client
     assert sale.json()["state"] == "confirmed"
     available, held, sold = before
     assert units(client) == (available - 2, held - 1 + 2, sold + 1)
-    report = client.get("/v1/ops/reconciliation").json()
+    report = document_at(client, "/v1/ops/reconciliation")
     assert report["ok"], report

@@ -40,7 +40,9 @@ KILLS = 3
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with serving(tmp_path_factory.mktemp("killed") / "data", "--workers", "2") as running:
+    directory = tmp_path_factory.mktemp("killed") / "data"
+    with serving(directory, "--workers", "2", hasty=True) as running:
+        running.wait_until_every_worker_is_open()
         yield running
 
 
@@ -110,7 +112,8 @@ async def test_valkey_goes_silent_for_a_while(service):
         await crowd.has_been_granted(10)
         with service.client() as client:
             heard = reserve_eventually(client, "unheard", "silent")
-            client.post(f"/v1/reservations/{heard.json()['id']}/cancel").raise_for_status()
+            path = f"/v1/reservations/{heard.json()['id']}/cancel"
+            eventually(lambda: client.post(path).status_code == 200, "it is given back")
         await crowd.settle()
         with service.client() as client:
             assert document_at(client, "/v1/ops/reconciliation")["ok"]
@@ -134,7 +137,8 @@ def test_a_worker_killed_after_the_script_ran_has_held_it_once(service):
             eventually(lambda: store.hexists(keys.reservations(0), digest), "the script ran")
             for worker in workers:
                 os.kill(worker, signal.SIGKILL)
-            assert asked.result() is None, "nobody was told anything"
+            told = asked.result()
+            assert told is None or told["status"] == 503, "nobody was told anything"
     finally:
         os.kill(writer, signal.SIGCONT)
     eventually(lambda: all(replaced(service, "worker", one) for one in workers), "successors")
@@ -156,16 +160,33 @@ async def test_ten_lost_replies_are_one_hold(service):
         network.due.append(Cut(request_bytes=60))
         body = {"pool": "lossy", "buyer": "b", "quantity": 1}
         answers = [
-            await asyncio.to_thread(_answer, network.url, "lossy-key", body) for _ in range(11)
+            await asyncio.to_thread(_answer, network.url, "lossy-key", body) for _ in range(10)
         ]
         assert network.cuts == 10
-    assert answers[:10] == [None] * 10
-    assert answers[10] is not None
-    assert answers[10]["id"] == f"lossy~{digest_of('reservation', 'local', 'lossy-key')}"
+        assert answers == [None] * 10
+        answer = await asyncio.to_thread(_settled, network.url, "lossy-key", body)
+    assert answer["id"] == f"lossy~{digest_of('reservation', 'local', 'lossy-key')}"
     with service.client() as client:
-        assert reserve(client, "lossy-key", "lossy").status_code == 422, "another buyer's payload"
+        eventually(
+            lambda: reserve(client, "lossy-key", "lossy").status_code == 422,
+            "another buyer's payload",
+        )
         pool = document_at(client, "/v1/pools/lossy")
         assert (pool["held"], pool["available"]) == (1, 9)
+
+
+def _settled(url: str, key: str, body: dict[str, object]) -> dict[str, object]:
+    """The hold that the key has in the end: a worker that was killed may still be opening."""
+    found: list[dict[str, object]] = []
+
+    def held() -> bool:
+        answer = _answer(url, key, body)
+        assert answer is not None
+        found.append(answer)
+        return "id" in answer
+
+    eventually(held, f"{key} is held")
+    return found[-1]
 
 
 def _answer(url: str, key: str, body: dict[str, object]) -> dict[str, object] | None:

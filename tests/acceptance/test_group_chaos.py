@@ -9,7 +9,7 @@ import pytest
 from tests.chaos.groups import GroupCampaign
 from tests.chaos.site import running_site
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.slow]
+pytestmark = [pytest.mark.acceptance, pytest.mark.slow, pytest.mark.timeout(600)]
 
 BRIEF = ("worker-killed", "writer-killed", "valkey-killed", "valkey-tail-cut", "store-reply-lost")
 

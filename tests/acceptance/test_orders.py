@@ -20,7 +20,7 @@ pytestmark = pytest.mark.acceptance
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     directory: Path = tmp_path_factory.mktemp("orders") / "data"
-    with serving(directory, settings={"FLASHSTOCK_ADMIN_KEY": ADMIN_KEY}) as running:
+    with serving(directory, settings={"FLASHSTOCK_ADMIN_KEY": ADMIN_KEY}, hasty=True) as running:
         yield running
 
 

@@ -14,7 +14,9 @@ import pytest
 import redis
 
 from tests.acceptance.processes import (
+    PATIENCE_SECONDS,
     HalfRequest,
+    document_at,
     environment,
     eventually,
     open_pool,
@@ -76,7 +78,7 @@ def test_a_restart_keeps_everything(tmp_path):
         again = reserve_eventually(client, "one")
         assert again.headers["Idempotency-Replayed"] == "true"
         assert again.json() == before.json()
-        pool = client.get("/v1/pools/pool").json()
+        pool = document_at(client, "/v1/pools/pool")
         assert (pool["total"], pool["available"], pool["held"]) == (10, 9, 1)
 
 
@@ -91,7 +93,7 @@ def test_a_killed_supervisor_leaves_nothing_behind_and_nothing_lost(tmp_path):
             eventually(lambda: not service.survivors(), "its children have ended too")
         with serving(tmp_path / "data") as successor, successor.client() as other:
             assert reserve_eventually(other, "one").json()["id"] == before.json()["id"]
-            assert other.get("/v1/pools/pool").json()["held"] == 1
+            assert document_at(other, "/v1/pools/pool")["held"] == 1
 
 
 def test_a_valkey_left_running_is_taken_over(tmp_path):
@@ -103,8 +105,8 @@ def test_a_valkey_left_running_is_taken_over(tmp_path):
     leftover = _start_valkey_as_before(tmp_path / "data" / "valkey")
     try:
         with serving(tmp_path / "data") as service, service.client() as client:
-            assert leftover.wait(1) == 0
-            assert client.get("/v1/pools/pool").json()["held"] == 1
+            assert leftover.wait(PATIENCE_SECONDS) == 0
+            assert document_at(client, "/v1/pools/pool")["held"] == 1
             assert "earlier run" in service.log()
     finally:
         leftover.kill()
@@ -202,7 +204,7 @@ def test_stopping_answers_what_was_begun_and_takes_nothing_new(tmp_path, server)
         assert service.ended() == 0
         assert service.survivors() == []
     with serving(tmp_path / "data") as service, service.client() as client:
-        assert client.get("/v1/pools/pool").json()["held"] == 1
+        assert document_at(client, "/v1/pools/pool")["held"] == 1
 
 
 def test_ctrl_c_reaches_the_supervisor_alone(tmp_path):

@@ -48,10 +48,20 @@ def test_a_killed_child_is_replaced_and_the_service_goes_on(tmp_path, victim):
         assert service.survivors() == []
 
 
+def has_ended(process):
+    """Its parent, who is not us, buries it."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def test_connections_wait_for_a_worker_that_is_restarted(tmp_path):
     with serving(tmp_path / "data") as service, service.client() as client:
         (worker,) = service.running["worker_pids"]
+        process = psutil.Process(worker)
         os.kill(worker, signal.SIGKILL)
+        eventually(lambda: has_ended(process), "the worker takes nobody any more")
         # The listening socket is the supervisor's: nobody is refused in between.
         assert client.get("/healthz").status_code == 200
 

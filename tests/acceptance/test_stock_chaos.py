@@ -9,7 +9,7 @@ import pytest
 from tests.chaos.site import running_site
 from tests.chaos.stock import StockCampaign
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.slow]
+pytestmark = [pytest.mark.acceptance, pytest.mark.slow, pytest.mark.timeout(600)]
 
 BRIEF = ("worker-killed", "writer-killed", "valkey-killed", "valkey-tail-cut")
 
@@ -17,7 +17,7 @@ BRIEF = ("worker-killed", "writer-killed", "valkey-killed", "valkey-tail-cut")
 async def test_every_unit_is_where_the_answers_say_whatever_dies():
     async with running_site("sqlite") as site:
         campaign = StockCampaign(site, seed=3, say=logging.info, only=BRIEF)
-        outcome = await campaign.run(6, faults_a_round=3)
+        outcome = await campaign.run(6, faults_wanted=3, changes_wanted=40)
         tally = outcome.tally
         assert tally.violations == [], site.complaints()
     assert outcome.rounds == 1

@@ -24,7 +24,7 @@ from flashstock.stockbook.pool_relay import HotPools, PoolRelay
 from flashstock.stockbook.pool_transfers import Wish
 from flashstock.stockbook.posting import post
 from flashstock.stockbook.tables import allocations, locations, skus, stock_balances
-from tests.recovery.node import CALLER, Node, eventually, opened
+from tests.recovery.node import CALLER, TIMEOUT_MS, Node, eventually, opened
 
 
 def now_ms() -> int:
@@ -177,6 +177,7 @@ async def emptied(url: str) -> None:
 @asynccontextmanager
 async def sited(valkey_url: str, database_url: str, **changes: Any) -> AsyncIterator[Site]:
     """Open on a database that is migrated already."""
+    changes = {"redis_timeout_ms": TIMEOUT_MS, "applied_timeout_ms": TIMEOUT_MS, **changes}
     settings = Settings(redis_url=valkey_url, database_url=database_url, **changes)
     async with opened(settings) as node:
         yield Site(node)

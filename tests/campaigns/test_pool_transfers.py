@@ -14,7 +14,7 @@ from flashstock.stockbook import pool_transfers
 from flashstock.stockbook.pool_transfers import Wish
 from flashstock.stockbook.tables import pool_commands
 from tests.campaigns.site import Site, names, now_ms
-from tests.recovery.node import raw
+from tests.recovery.node import eventually, raw
 
 
 async def stocked(site: Site, **where: int) -> None:
@@ -48,7 +48,14 @@ async def test_what_is_left_comes_back_and_what_was_sold_stays(site):
     held = await site.node.hold("pool", "bob", 2)
     async with writing(site.engine) as connection:
         await pool_transfers.wind_down(connection, "end/pool", "pool", now_ms(), early=True)
-    for _ in range(30):
+
+    async def only_holds_and_sales_are_left() -> bool:
+        await site.relay.round()
+        await site.node.is_applied()
+        return bool(await site.counters("pool") == (5, 0, 2, 3, 0))
+
+    await eventually(only_holds_and_sales_are_left, "the rest is taken back")
+    for _ in range(10):
         await site.relay.round()
         await site.node.is_applied()
     assert names(await site.pending()) == ["end/pool"], "a hold may still be given back"

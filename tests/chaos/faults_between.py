@@ -16,7 +16,8 @@ from tests.chaos.faults import PROCESS_KINDS, Inflict, Kind
 from tests.chaos.network import Cut, Way, Wire
 from tests.chaos.site import Site
 
-MET_SECONDS = 1.0
+MET_SECONDS = 10.0
+"""While a shard is being opened nothing may go over the wire for a while."""
 BUSY_SCRIPT = "local n = 0 for i = 1, tonumber(ARGV[1]) do n = n + i % 7 end return n"
 
 

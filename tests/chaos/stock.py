@@ -34,8 +34,6 @@ REST_SECONDS = 90.0
 ROUND_SECONDS = 40.0
 """After so long everything comes to rest, and is counted."""
 SETTLED = 25
-KEYS_KNOWN_S = 2.5
-"""Every worker has heard of a new key by then."""
 STATES = ("available", "committed", "locked", "unsellable", "campaign", "outgoing")
 KINDS = tuple(
     kind
@@ -91,8 +89,16 @@ class StockCampaign:
         ]
         self.outcome = Outcome()
 
-    async def run(self, seconds: float, faults_a_round: int = 1_000) -> Outcome:
-        """Go on for so long, or until something is wrong."""
+    async def run(
+        self, seconds: float, *, faults_wanted: int | None = None, changes_wanted: int = 0
+    ) -> Outcome:
+        """Go on for so long, or until something is wrong.
+
+        Args:
+            faults_wanted: how many have to fire in a round, which has no more of them and goes on
+                until then. ``None``: as many as there is time for.
+            changes_wanted: how many have to be acknowledged before the first round is over.
+        """
         tally = self.outcome.tally
         async with AsyncExitStack() as stack:
             client = await stack.enter_async_context(
@@ -103,12 +109,12 @@ class StockCampaign:
             for name, role in (("ops", "ops"), ("boss", "ops"), ("shop", "storefront")):
                 key = await admin.done("POST", "/v1/keys", {"name": name, "role": role})
                 desks[name] = Desk(client, key["key"], f"{name}-{self._seed}", tally)
-            await asyncio.sleep(KEYS_KNOWN_S)
             crowd = Crowd(desks, tally, self._seed)
             await crowd.open_shop()
             give_up_at = monotonic() + seconds
             while monotonic() < give_up_at and not tally.violations:
-                await self._round(crowd, min(ROUND_SECONDS, seconds), faults_a_round)
+                length_s = min(ROUND_SECONDS, seconds)
+                await self._round(crowd, length_s, faults_wanted, changes_wanted)
                 await self._count(crowd, desks["ops"], admin)
                 self.outcome.rounds += 1
                 self._say(
@@ -117,18 +123,28 @@ class StockCampaign:
                 )
         return self.outcome
 
-    async def _round(self, crowd: Crowd, seconds: float, faults: int) -> None:
+    async def _round(
+        self, crowd: Crowd, seconds: float, faults_wanted: int | None, changes_wanted: int
+    ) -> None:
         over, counted = asyncio.Event(), asyncio.Event()
         if not crowd.codes:
             await crowd.start_campaign()
         proving = asyncio.create_task(crowd.prove(counted))
         working = [asyncio.create_task(crowd.work(over)) for _ in range(WORKERS)]
         end_at = monotonic() + seconds
-        while monotonic() < end_at and not self.outcome.tally.violations:
+        tally, fired = self.outcome.tally, self.outcome.fired
+        fired_before = fired.total()
+
+        def is_over() -> bool:
+            short = tally.done.total() < changes_wanted or (
+                faults_wanted is not None and fired.total() - fired_before < faults_wanted
+            )
+            return monotonic() > end_at and not short
+
+        while not is_over() and not tally.violations:
             await asyncio.sleep(self._random.uniform(*BETWEEN_FAULTS_S))
-            if faults > 0:
+            if faults_wanted is None or fired.total() - fired_before < faults_wanted:
                 await self._inflict(self._random.choice(self._kinds))
-                faults -= 1
         over.set()
         await asyncio.gather(*working)
         counted.set()

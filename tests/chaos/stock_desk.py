@@ -16,7 +16,8 @@ import httpx
 
 PATIENCE_S = 60.0
 PAUSE_S = (0.02, 0.15)
-PUT_OFF = frozenset({502, 503, 504})
+PUT_OFF = frozenset({401, 502, 503, 504})
+"""401: no key is revoked here, so that worker has not heard of a new one yet."""
 
 
 @dataclass(frozen=True)

@@ -137,7 +137,7 @@ async def selling(
         "FLASHSTOCK_SHARD_COUNT": str(shard_count),
         "FLASHSTOCK_ADMIN_KEY": ADMIN_KEY,
     }
-    with serving(directory / "data", "--workers", "2", settings=settings) as service:
+    with serving(directory / "data", "--workers", "2", settings=settings, hasty=True) as service:
         async with Client(service.url, api_key=ADMIN_KEY, timeout_ms=30_000) as ops:
             stalls = [
                 stall

@@ -16,6 +16,7 @@ from flashstock.notices.schedule import DELAY_MS_MAX, ORDERED_TRIES, TRIES_MAX
 from flashstock.notices.sender import HttpSender, Outcome
 from flashstock.notices.webhooks import Backlog
 from tests.notices.receiver import answering, hang, hang_up
+from tests.recovery.node import eventually
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ async def couriers(engine, clock):
     """Makes couriers as if each were another process."""
     made = []
 
-    def make(owner="one", timeout_ms=2_000):
+    def make(owner="one", timeout_ms=60_000):
         sender = HttpSender(private_allowed=True, timeout_ms=timeout_ms)
         made.append(sender)
         return Courier(engine, sender, owner, clock, dice=lambda: 0.5)
@@ -227,8 +228,12 @@ async def test_several_couriers_deliver_once_and_in_order(
     await webhooks.create(receiver.url, ["*"])
     await tell(*range(12))
     crowd = [couriers(str(number)) for number in range(4)]
-    for _ in range(4):
+
+    async def is_delivered():
         await asyncio.gather(*(each.round() for each in crowd))
+        return {each.state for each in await webhooks.deliveries(0, 20)} == {"delivered"}
+
+    await eventually(is_delivered, "all are delivered")
     assert numbers(receiver) == list(range(12))
 
 

@@ -37,7 +37,8 @@ from flashstock.writer.writer import ShardWriter
 
 Found = TypeVar("Found")
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
+TIMEOUT_MS = 10_000
 CALLER = "shop"
 GRANTED = (int(Verdict.HELD), int(Verdict.REPLAYED))
 
@@ -161,8 +162,9 @@ class Node:
 
 
 async def settings_for(redis_url: str, database_url: str, **changes: Any) -> Settings:
-    """Settings of a service whose database is ready."""
+    """Settings of a service whose database is ready, and that waits for a busy machine."""
     await upgrade(database_url)
+    changes = {"redis_timeout_ms": TIMEOUT_MS, "applied_timeout_ms": TIMEOUT_MS, **changes}
     return Settings(redis_url=redis_url, database_url=database_url, **changes)
 
 

@@ -21,6 +21,8 @@ from tests.recovery.node import CALLER, Node, eventually, meta, opened, raw, set
 
 POOL = "pool"
 HOLD_MS = 60
+LONGER_HOLD_MS = 1_000
+"""Long enough to be asked for something before it ends."""
 RETENTION_MS = 120
 
 
@@ -131,7 +133,7 @@ async def test_what_became_of_the_second_hold_goes_with_it(valkey_url, sqlite_ur
     """In a fast pool, with a writer that is late: it is extended, and expires."""
     settings = await settings_for(valkey_url, sqlite_url)
     async with opened(settings) as node:
-        await node.create(POOL, 10, hold_ms=HOLD_MS, durability=Durability.FAST)
+        await node.create(POOL, 10, hold_ms=LONGER_HOLD_MS, durability=Durability.FAST)
         for key in ("ended", "cancelled"):
             await node.hold(POOL, key)
         for key in ("ended", "cancelled"):
@@ -141,7 +143,7 @@ async def test_what_became_of_the_second_hold_goes_with_it(valkey_url, sqlite_ur
         cancelled = await node.hold(POOL, "cancelled")
         extending = asyncio.ensure_future(node.reservations.extend(ended, 1))
         cancelling = asyncio.ensure_future(node.reservations.cancel(cancelled))
-        await asyncio.sleep(HOLD_MS / 1000 + 0.02)
+        await asyncio.sleep(LONGER_HOLD_MS / 1000 + 0.02)
         await node.stores.store.expire(POOL, 8)
         node.write()
         await asyncio.gather(extending, cancelling, return_exceptions=True)
