@@ -8,18 +8,16 @@ as a refund, once; and every unit is where the answers that we were given say it
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from random import Random, SystemRandom
+from random import Random
 from time import monotonic
 
 import psutil
-import uvloop
 from sqlalchemy import select
 
 from flashstock.client import Client, CrowdTransport, GroupBuy, PoolOrder, RetryPolicy
@@ -35,9 +33,10 @@ from flashstock.ledger.tables import groups, refunds, reservations
 from flashstock.report.audit import PoolExpected
 from flashstock.report.proof import prove
 from flashstock.report.tally import Tally
+from tests.chaos.command import asked, parser_of, run_on_a_site, say
 from tests.chaos.faults import Kind
 from tests.chaos.faults_between import KINDS
-from tests.chaos.site import ADMIN_KEY, Site, running_site
+from tests.chaos.site import ADMIN_KEY, Site
 
 BETWEEN_FAULTS_S = (0.3, 2.0)
 FAULT_SECONDS = 60.0
@@ -241,43 +240,24 @@ class GroupCampaign:
         return [seat.reservation for seat in register.seats.values() if seat.fate == "untold"]
 
 
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
-
-
 def main() -> int:
     """0: the time was over, and nothing was wrong."""
-    parser = argparse.ArgumentParser(prog="python -m tests.chaos.groups", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=5.0)
-    parser.add_argument("--seed", type=int, help="repeat this campaign")
-    parser.add_argument("--database", choices=("postgres", "sqlite"), default="postgres")
-    parser.add_argument("--only", help="kinds to draw from, with commas between them")
-    parser.add_argument("--keep", action="store_true", help="leave the logs behind")
-    options = parser.parse_args()
-    seed = options.seed if options.seed is not None else SystemRandom().randrange(1_000_000)
-    _say(f"seed {seed}, {options.database}")
+    options = asked(parser_of("tests.chaos.groups", __doc__, minutes=5.0))
+    say(f"seed {options.seed}, {options.database}")
 
-    async def run() -> Outcome:
-        async with running_site(options.database, keep=options.keep) as site:
-            only = options.only.split(",") if options.only else ()
-            outcome = await GroupCampaign(site, seed, _say, only).run(options.minutes * 60)
-            if outcome.violations:
-                _say(site.complaints())
-            if options.keep:
-                _say(f"logs: {site.directory}")
-            return outcome
+    async def campaign(site: Site) -> Outcome:
+        running = GroupCampaign(site, options.seed, say, options.only)
+        return await running.run(options.minutes * 60)
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        outcome = runner.run(run())
-    _say(f"faults: {dict(outcome.fired)}")
-    _say(
+    outcome = run_on_a_site(options, campaign)
+    say(f"faults: {dict(outcome.fired)}")
+    say(
         f"{sum(outcome.fired.values())} faults fired, {outcome.seats} seats,"
         f" {outcome.formed} groups formed, {outcome.failed} failed, {outcome.refunded} refunds,"
         f" {outcome.rounds} counts, {len(outcome.violations)} differences"
     )
     for line in outcome.violations[:50]:
-        _say(f"  {line}")
+        say(f"  {line}")
     return 1 if outcome.violations else 0
 
 

@@ -7,24 +7,23 @@ is in flight, and every unit is where the answers that we were given say it is.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from random import Random, SystemRandom
+from random import Random
 from time import monotonic
 from typing import Any
 
 import httpx
 import psutil
-import uvloop
 
+from tests.chaos.command import asked, parser_of, run_on_a_site, say
 from tests.chaos.faults import PROCESS_KINDS, Kind
 from tests.chaos.faults_between import BETWEEN_KINDS
-from tests.chaos.site import ADMIN_KEY, Site, running_site
+from tests.chaos.site import ADMIN_KEY, Site
 from tests.chaos.stock_crowd import AHEAD, PLAIN, Crowd
 from tests.chaos.stock_desk import Desk, Tally
 
@@ -66,6 +65,10 @@ class Outcome:
     fired: Counter[str] = field(default_factory=Counter)
     tally: Tally = field(default_factory=Tally)
     rounds: int = 0
+
+    @property
+    def violations(self) -> list[str]:
+        return self.tally.violations
 
 
 class StockCampaign:
@@ -242,46 +245,28 @@ async def _proved(ops: Desk) -> bool:
     return bool((await ops.done("GET", "/v1/ops/stock/identity"))["ok"])
 
 
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
-
-
 def main() -> int:
     """0: the time was over, and nothing was wrong."""
-    parser = argparse.ArgumentParser(prog="python -m tests.chaos.stock", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=5.0)
-    parser.add_argument("--seed", type=int, help="repeat this campaign")
-    parser.add_argument("--database", choices=("postgres", "sqlite"), default="postgres")
-    parser.add_argument("--keep", action="store_true", help="leave the logs behind")
-    options = parser.parse_args()
-    seed = options.seed if options.seed is not None else SystemRandom().randrange(1_000_000)
-    _say(f"seed {seed}, {options.database}")
+    options = asked(parser_of("tests.chaos.stock", __doc__, minutes=5.0))
+    say(f"seed {options.seed}, {options.database}")
 
-    async def run() -> Outcome:
-        async with running_site(options.database, keep=options.keep) as site:
-            campaign = StockCampaign(site, seed, _say)
-            outcome = await campaign.run(options.minutes * 60)
-            if outcome.tally.violations:
-                _say(site.complaints())
-            if options.keep:
-                _say(f"logs: {site.directory}")
-            return outcome
+    async def campaign(site: Site) -> Outcome:
+        running = StockCampaign(site, options.seed, say, options.only)
+        return await running.run(options.minutes * 60)
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        outcome = runner.run(run())
+    outcome = run_on_a_site(options, campaign)
     tally = outcome.tally
-    _say(f"faults: {dict(outcome.fired)}")
-    _say(f"done: {dict((+tally.done).most_common())}")
-    _say(f"refused: {dict((+tally.refused).most_common())}")
-    _say(
+    say(f"faults: {dict(outcome.fired)}")
+    say(f"done: {dict((+tally.done).most_common())}")
+    say(f"refused: {dict((+tally.refused).most_common())}")
+    say(
         f"{sum(outcome.fired.values())} faults fired, {tally.done.total()} changes acknowledged,"
         f" {len(tally.orders)} orders, {tally.put_off + tally.unanswered} put off or lost,"
         f" {tally.proofs} proofs in traffic, {outcome.rounds} counts,"
         f" {len(tally.violations)} differences"
     )
     for line in tally.violations:
-        _say(f"  {line}")
+        say(f"  {line}")
     return 1 if tally.violations else 0
 
 
