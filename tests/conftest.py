@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from sqlalchemy.engine import URL, make_url
 
+from flashstock.ledger import engine as ledger_engine
 from tests import servers
 
 settings.register_profile(
@@ -30,6 +31,17 @@ settings.load_profile("flashstock")
 _configured = {
     name: os.environ.pop(name) for name in list(os.environ) if name.startswith("FLASHSTOCK_")
 }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patient_ledger() -> Iterator[None]:
+    """PostgreSQL, asked from this process, has more time than in production: on a machine that does
+    much else it may need it, and that would be no failure.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ledger_engine, "CONNECT_TIMEOUT_MS", 20_000)
+        patch.setattr(ledger_engine, "OPERATION_TIMEOUT_MS", 20_000)
+        yield
 
 
 @pytest.fixture(scope="session")

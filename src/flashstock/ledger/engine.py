@@ -83,15 +83,16 @@ def insert_if_absent(engine: AsyncEngine, table: Table) -> Insert:
 
 @asynccontextmanager
 async def writing(
-    engine: AsyncEngine, timeout_ms: int = OPERATION_TIMEOUT_MS
+    engine: AsyncEngine, timeout_ms: int | None = None
 ) -> AsyncIterator[AsyncConnection]:
     """One transaction: committed when the block ends, rolled back when the block raises.
 
     On SQLite it takes the write lock at once, so that no two writers meet half way.
 
     Args:
-        timeout_ms: for everything together, the commit included. It bounds PostgreSQL only:
-            SQLite answers from the local disk, and waits ``SQLITE_BUSY_TIMEOUT_MS`` for its lock.
+        timeout_ms: for everything together, the commit included; ``OPERATION_TIMEOUT_MS`` where
+            nothing is said. It bounds PostgreSQL only: SQLite answers from the local disk, and
+            waits ``SQLITE_BUSY_TIMEOUT_MS`` for its lock.
 
     Raises:
         LedgerUnavailable: nothing is committed, or the answer to the commit was lost.
@@ -107,7 +108,7 @@ async def writing(
 
 @asynccontextmanager
 async def reading(
-    engine: AsyncEngine, timeout_ms: int = OPERATION_TIMEOUT_MS
+    engine: AsyncEngine, timeout_ms: int | None = None
 ) -> AsyncIterator[AsyncConnection]:
     """A connection that only reads. Each statement sees one moment, two need not see the same.
 
@@ -224,14 +225,15 @@ class _Watchdog:
 
 @asynccontextmanager
 async def _connected(
-    engine: AsyncEngine, timeout_ms: int, watchdog: _Watchdog | None = None
+    engine: AsyncEngine, timeout_ms: int | None, watchdog: _Watchdog | None = None
 ) -> AsyncIterator[AsyncConnection]:
     with trouble_as_unavailable():
         if is_sqlite(engine):
             async with engine.connect() as connection:
                 yield connection
             return
-        watchdog = watchdog or _Watchdog(timeout_ms)
+        limit_ms = OPERATION_TIMEOUT_MS if timeout_ms is None else timeout_ms
+        watchdog = watchdog or _Watchdog(limit_ms)
         begun_at = asyncio.get_running_loop().time()
         async with asyncio.timeout(OPERATION_TIMEOUT_MS / 1000):
             connection = await engine.connect()

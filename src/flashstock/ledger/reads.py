@@ -10,7 +10,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from flashstock.ledger.engine import (
     LONG_OPERATION_TIMEOUT_MS,
-    OPERATION_TIMEOUT_MS,
     in_pages,
     reading,
 )
@@ -61,9 +60,7 @@ class Reads:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
-    async def _all(
-        self, statement: Select[Any], timeout_ms: int = OPERATION_TIMEOUT_MS
-    ) -> Sequence[Any]:
+    async def _all(self, statement: Select[Any], timeout_ms: int | None = None) -> Sequence[Any]:
         async with reading(self._engine, timeout_ms) as connection:
             rows: Sequence[Any] = (await connection.execute(statement)).all()
             return rows

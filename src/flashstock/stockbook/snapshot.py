@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from flashstock.ledger.engine import OPERATION_TIMEOUT_MS, is_sqlite, reading, writing
+from flashstock.ledger.engine import is_sqlite, reading, writing
 
 
 @asynccontextmanager
 async def snapshot(
-    engine: AsyncEngine, timeout_ms: int = OPERATION_TIMEOUT_MS
+    engine: AsyncEngine, timeout_ms: int | None = None
 ) -> AsyncIterator[AsyncConnection]:
     """A connection on which all statements see the same moment. It must not write.
 

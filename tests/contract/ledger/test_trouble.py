@@ -40,6 +40,7 @@ on_postgres_only = pytest.mark.parametrize("ledger_url", ["postgresql"], indirec
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_module, "SQLITE_BUSY_TIMEOUT_MS", 50)
+    monkeypatch.setattr(engine_module, "OPERATION_TIMEOUT_MS", 1_300)
 
 
 @asynccontextmanager
@@ -236,7 +237,11 @@ async def test_idle_connections_that_the_server_dropped_are_replaced(book: Book)
 
 
 @pytest.mark.parametrize("answers", [False, True], ids=["refuses", "accepts and says nothing"])
-async def test_a_server_that_does_not_answer_is_trouble(answers: bool):
+async def test_a_server_that_does_not_answer_is_trouble(
+    answers: bool, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(engine_module, "CONNECT_TIMEOUT_MS", 1_000)
+
     async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
         writer.close()
