@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.processes import environment
+from tests.acceptance.processes import PATIENT, environment
 from tests.guide.pages import Step, steps
 from tests.servers import free_port
 from tests.tidy.sources import ROOT
@@ -35,7 +35,7 @@ def script(page: Path, port: int) -> tuple[str, list[Step]]:
 
 def run(text: str, directory: Path) -> str:
     """Everything it printed. Fails, with that, if a command of it failed."""
-    variables = environment({"HOME": str(directory)})
+    variables = environment({"HOME": str(directory), **PATIENT})
     variables["PATH"] = f"{Path(sys.executable).parent}:{variables['PATH']}"
     shell = subprocess.Popen(
         ["bash", "-c", text],
