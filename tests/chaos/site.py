@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -52,7 +51,7 @@ class Site:
         self.database_url = database_url
         self.store_wire = store_wire
         self.directory = directory
-        self.port = _free_port()
+        self.port = servers.free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.settings = {
             "FLASHSTOCK_REDIS_URL": f"redis://127.0.0.1:{store_wire.port}",
@@ -178,9 +177,3 @@ def _sql(database: str, directory: Path) -> Iterator[tuple[OwnPostgres | None, s
         return
     with own_postgres() as server, servers.fresh_database(server.url) as url:
         yield server, url
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
-        return port

@@ -9,7 +9,8 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from flashstock.hotpath.servers import connect_servers
-from tests.failover.valkeys import SERVICE, SLOTS, Server, eventually, free_port
+from tests.failover.valkeys import SERVICE, SLOTS, Server, eventually
+from tests.servers import free_port
 
 
 @contextmanager

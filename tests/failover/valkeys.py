@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -23,6 +22,8 @@ from typing import Any
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+
+from tests.servers import free_port
 
 PATIENCE_SECONDS = 60.0
 DOWN_AFTER_MS = 1_000
@@ -280,12 +281,6 @@ def _slots(server: Server) -> list[Any]:
         connection.send_command("CLUSTER SLOTS")
         found: list[Any] = connection.read_response()
         return found
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
-        return port
 
 
 @contextmanager

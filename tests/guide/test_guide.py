@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 
 from tests.acceptance.processes import environment
 from tests.guide.pages import Step, steps
+from tests.servers import free_port
 from tests.tidy.sources import ROOT
 
 pytestmark = pytest.mark.acceptance
@@ -22,13 +22,6 @@ DOCS = ROOT / "docs"
 PAGES = [*sorted((DOCS / "guide").glob("[0-9]*.md")), DOCS / "quick-start.md", DOCS / "runbook.md"]
 PATIENCE_S = 110.0
 PORT_OF_THE_GUIDE = "8080"
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
 
 
 def script(page: Path, port: int) -> tuple[str, list[Step]]:

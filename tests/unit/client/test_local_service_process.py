@@ -20,7 +20,7 @@ echo "$@" > "$(dirname "$0")/arguments"
 while [ "$1" != --ready-file ]; do shift; done
 {body}
 """
-READY = """printf '{"url": "http://127.0.0.1:1", "pid": 1}' > "$2"\n"""
+READY = """printf '{"url": "http://127.0.0.1:1", "pid": 1}' > "$2.new"; mv "$2.new" "$2"\n"""
 
 
 @pytest.fixture
@@ -97,10 +97,12 @@ async def test_a_service_that_ends_before_it_is_ready_is_quoted(stand_in):
 
 
 async def test_a_service_that_ends_under_way_ends_the_work(stand_in):
-    stand_in(READY + "sleep 0.3; echo 'killed by the test'; exit 9")
+    wait = 'until test -e "$(dirname "$0")/enough"; do sleep 0.02; done; '
+    directory = stand_in(READY + wait + "echo 'killed by the test'; exit 9")
     cancelled = asyncio.Event()
 
     async def work() -> None:
+        (directory / "enough").touch()
         try:
             await asyncio.sleep(60)
         except asyncio.CancelledError:

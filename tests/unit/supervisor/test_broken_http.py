@@ -8,6 +8,7 @@ import pytest
 
 from tests.unit.supervisor.test_short_cut import (
     ORDINARY,
+    PATIENCE_S,
     UNUSUAL,
     App,
     answer_of,
@@ -31,7 +32,7 @@ async def is_refused(reader: asyncio.StreamReader) -> None:
     status, headers, body = await answer_of(reader)
     assert (status, headers["content-type"]) == (400, "application/problem+json")
     assert b'"code":"malformed_request"' in body
-    assert await asyncio.wait_for(reader.read(), 5) == b""
+    assert await asyncio.wait_for(reader.read(), PATIENCE_S) == b""
 
 
 @pytest.mark.parametrize("what", BROKEN)

@@ -21,6 +21,7 @@ from flashstock.supervisor.short_cut import ShortCutProtocol
 from flashstock.supervisor.sockets import bind
 
 PATH = "/v1/lean"
+PATIENCE_S = 60
 HEADERS = ((b"content-type", b"application/json"), (b"x-one", b"two"))
 
 
@@ -58,7 +59,7 @@ class App:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while not condition():  # noqa: ASYNC110 (what is looked at is plain data)
             await asyncio.sleep(0.001)
 
@@ -78,7 +79,7 @@ async def served(app: App, **options: Any) -> AsyncIterator[tuple[str, int, uvic
         for tell in app.held_back:
             tell()
         server.should_exit = True
-        await asyncio.wait_for(serving, 10)
+        await asyncio.wait_for(serving, PATIENCE_S)
 
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -101,9 +102,11 @@ def request(body: bytes, *lines: bytes, target: str = PATH, version: str = "1.1"
 
 
 async def answer_of(reader: asyncio.StreamReader) -> tuple[int, dict[str, str], bytes]:
-    head = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)).decode().split("\r\n")
+    head = (
+        (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE_S)).decode().split("\r\n")
+    )
     headers = {name.lower(): value for name, value in (line.split(": ") for line in head[1:-2])}
-    body = await asyncio.wait_for(reader.readexactly(int(headers["content-length"])), 5)
+    body = await asyncio.wait_for(reader.readexactly(int(headers["content-length"])), PATIENCE_S)
     return int(head[0].split()[1]), headers, body
 
 
@@ -218,14 +221,16 @@ async def test_a_shutdown_waits_for_the_answer_and_says_it_is_the_last():
             writer.write(ORDINARY)
             await until(lambda: len(app.held_back) == 1)
             server.should_exit = True
-            assert await asyncio.wait_for(idle.read(), 5) == b"", "an idle connection is closed"
+            assert await asyncio.wait_for(idle.read(), PATIENCE_S) == b"", (
+                "an idle connection is closed"
+            )
         app.held_back.pop()()
         status, headers, _ = await answer_of(reader)
         assert (status, headers["connection"]) == (201, "close")
-        assert await asyncio.wait_for(reader.read(), 5) == b""
+        assert await asyncio.wait_for(reader.read(), PATIENCE_S) == b""
 
 
-async def test_an_idle_connection_is_closed_after_its_time_and_a_busy_one_is_not():
+async def test_an_idle_connection_is_closed_after_its_time():
     app = App()
     async with (
         served(app, timeout_keep_alive=1) as (host, port, _),
@@ -233,17 +238,40 @@ async def test_an_idle_connection_is_closed_after_its_time_and_a_busy_one_is_not
     ):
         writer.write(ORDINARY)
         await answer_of(reader)
-        await asyncio.sleep(0.6)
+        assert await asyncio.wait_for(reader.read(), PATIENCE_S) == b""
+
+
+async def test_the_time_of_an_idle_connection_begins_anew_and_not_while_it_is_busy():
+    """Timers that fire when the test says so: what passes between two requests is no matter."""
+    app = App()
+    async with (
+        served(app, timeout_keep_alive=1_000) as (host, port, server),
+        connected(host, port) as (reader, writer),
+    ):
         writer.write(ORDINARY)
         await answer_of(reader)
+        (protocol,) = server.server_state.connections
+        assert isinstance(protocol, ShortCutProtocol)
+
+        def fires(idle_s: float) -> bool:
+            """Whether its timer closes a connection that was heard of so long ago."""
+            timer = protocol.timeout_keep_alive_task
+            assert timer is not None
+            timer.cancel()
+            protocol._heard_at = protocol.loop.time() - idle_s
+            protocol.timeout_keep_alive_handler()
+            return bool(protocol.transport.is_closing())
+
+        assert not fires(900)
         app.hold_back = True
-        await asyncio.sleep(0.6)
-        writer.write(ORDINARY)  # 1.2 s after the first: the clock was set back in between
+        writer.write(ORDINARY)
         await until(lambda: bool(app.held_back))
-        await asyncio.sleep(2.2)
+        assert protocol.loop.time() - protocol._heard_at < 900, "the clock was set back"
+        assert not fires(2_000)
         app.held_back.pop()()
         assert (await answer_of(reader))[0] == 201
-        assert await asyncio.wait_for(reader.read(), 5) == b""
+        assert fires(2_000)
+        assert await asyncio.wait_for(reader.read(), PATIENCE_S) == b""
 
 
 async def test_what_is_no_http_is_refused():
@@ -251,7 +279,7 @@ async def test_what_is_no_http_is_refused():
     async with served(app) as (host, port, _), connected(host, port) as (reader, writer):
         writer.write(b"GARBAGE\r\n\r\n")
         assert (await answer_of(reader))[0] == 400
-        assert await asyncio.wait_for(reader.read(), 5) == b""
+        assert await asyncio.wait_for(reader.read(), PATIENCE_S) == b""
 
 
 async def test_a_reader_that_never_reads_is_not_read_from_for_ever():
