@@ -200,6 +200,12 @@ def test_a_day_without_sales_reconciles(tmp_path, service_url):
         (HEADER.replace("StockCode", "Sku").encode(), "lacks StockCode"),
         (b"\x7fELF\x02\x01\x01\x00\x00", "not a text file"),
         (HEADER.encode("utf-16"), "UTF-16"),
+        (
+            "".join(
+                f"{line}\n" for line in (HEADER, row("1", "22423", 1, "12/1/2010 8:26"))
+            ).encode(),
+            "line 2: bad_date (a date is like 2010-12-01 08:26:00",
+        ),
     ],
 )
 def test_a_file_that_is_no_day_is_a_clear_error(tmp_path, content, words):

@@ -9,13 +9,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 from flashstock.client import Client, CrowdTransport, LocalService
+from flashstock.errors import ConfigurationError
 from flashstock.model.rules import HOLD_SECONDS_DEFAULT, HOLD_SECONDS_MAX
 from flashstock.replay.account import Account, BookFindings
 from flashstock.replay.desk import Desk
 from flashstock.replay.options import ReplayOptions
 from flashstock.replay.plan import Day, Minute, lines_in, plan_day
 from flashstock.replay.player import Player
-from flashstock.replay.rows import parse_rows
+from flashstock.replay.rows import BadRow, parse_rows
 from flashstock.replay.shelves import Shelves
 from flashstock.replay.stocking import plan_stocking
 from flashstock.replay.text import read_text
@@ -50,11 +51,24 @@ async def replay(options: ReplayOptions) -> int:
 
 
 def read_day(options: ReplayOptions) -> Day:
-    """Read and plan the file, and say how it was read where that is not plain."""
+    """Read and plan the file, and say how it was read where that is not plain.
+
+    Raises:
+        ConfigurationError: it has rows, and not one can be read.
+    """
     text = read_text(options.file)
     if text.encoding != "utf-8":
         say(f"{options.file} is not UTF-8; read as {text.encoding}")
-    return plan_day(parse_rows(text.lines))
+    rows = list(parse_rows(text.lines))
+    bad = [row for row in rows if isinstance(row, BadRow)]
+    if bad and len(bad) == len(rows):
+        first = bad[0]
+        raise ConfigurationError(
+            f"{options.file}: none of its {len(rows):,} rows can be read; line {first.line}:"
+            f" {first.reason} (a date is like 2010-12-01 08:26:00, a quantity like 6, a price"
+            " like 2.55)"
+        )
+    return plan_day(rows)
 
 
 class Replay:
