@@ -70,6 +70,7 @@ class Gate:
             applied.on_lost = self.lost
             applied.log_of = self._log_of
         self._retention_ms = retention_ms
+        self._losses = [0] * store.shard_count
         self._opening: dict[int, asyncio.Task[None]] = {}
         self._rebuild_wanted: dict[int, int | None] = {}
         """Shard → the generation that must go, or ``None`` for whichever it is by now."""
@@ -82,6 +83,7 @@ class Gate:
 
     def lost(self, shard: int) -> None:
         """The shard's data set is not the one we opened: close it and open it again."""
+        self._losses[shard] += 1
         self._close(shard)
         task = self._opening.get(shard)
         if task is None or task.done():
@@ -166,7 +168,11 @@ class Gate:
         if self._applied is not None:
             position = Position(cursor.seq, cursor.log_id)
             self._applied.open_shard(shard, str(cursor.generation), position)
+            losses = self._losses[shard]
             await self._applied.settle(shard)
+            if self._losses[shard] != losses:
+                # Whoever waits was sent away, and would be for ever were it opened now.
+                raise Recovering("the shard was lost while it was opened")
         self._store.open_shard(shard, self._scripts(cursor))
         return cursor
 
