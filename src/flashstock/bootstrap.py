@@ -300,6 +300,7 @@ async def run_writer(settings: Settings) -> None:
             shard,
             ShardLog(stores.servers.tailing[shard], shard),
             ledger,
+            clock=stores.store.now_ms,
             on_quarantine=pauser.wake,
             on_gap=gate.rebuild,
             events_max=settings.writer_batch_events_max,

@@ -84,6 +84,7 @@ class Node:
             shard,
             ShardLog(self.stores.servers.tailing[shard], shard),
             self.stores.ledger,
+            clock=self.stores.store.now_ms,
             on_quarantine=self.pauser.wake,
             on_gap=self.gate.rebuild,
             events_max=self.settings.writer_batch_events_max,

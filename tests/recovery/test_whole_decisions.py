@@ -39,6 +39,9 @@ class Recording:
     async def cursor(self, shard: int) -> Cursor:
         return self._cursor
 
+    async def keep_alive(self, cursor: Cursor, at_ms: int) -> bool:
+        return cursor == self._cursor
+
     async def apply(self, cursor: Cursor, entries: Sequence[LogEntry]) -> Applied:
         self.batches.append([entry.kind for entry in entries])
         last = entries[-1]
@@ -62,10 +65,14 @@ async def test_no_transaction_ends_within_one(subject: OnServer, events_max: int
 
     async def nothing() -> None: ...
 
+    async def clock(_: int) -> int:
+        return 0
+
     writer = ShardWriter(
         0,
         ShardLog(subject.client, 0),
         ledger,
+        clock=clock,
         on_quarantine=nothing,
         on_gap=lambda *_: None,
         events_max=events_max,

@@ -5,13 +5,13 @@ when the storm is over and everything has come to rest.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from flashstock.model import events
 from flashstock.model.fold import Changes, FoldViolation, fold
 from flashstock.model.group_records import SEAT_MARK
 from flashstock.model.ids import digest_of, limit_scope
-from flashstock.model.rules import PoolCounters
+from flashstock.model.rules import NO_DEADLINE_MS, PoolCounters
 from flashstock.model.states import ReservationState
 from tests.simulation.group_checks import (
     check_ends,
@@ -19,6 +19,7 @@ from tests.simulation.group_checks import (
     check_groups,
     check_seats_counted,
 )
+from tests.simulation.outage_checks import Outage, check_outages
 from tests.simulation.redis_data import DataSet
 from tests.simulation.sql_reads import pool_sums, units_by_buyer
 from tests.simulation.sql_tables import Tables
@@ -116,7 +117,9 @@ def _check_limits(before: Tables, after: Tables, violated: Violated) -> None:
             violated(f"{buyer} has {units} units of {pool} in SQL, the limit is {limit}")
 
 
-def check_journal(tables: Tables, violated: Violated) -> None:
+def check_journal(
+    tables: Tables, outages: Mapping[int, Sequence[Outage]], violated: Violated
+) -> None:
     """Invariants 3, 5 and 7: SQL is the fold of its journal, an end is an end, a payment is one."""
     for shard, rows in tables.journal.items():
         read = []
@@ -134,6 +137,7 @@ def check_journal(tables: Tables, violated: Violated) -> None:
         check_folded_groups(tables, shard, changes, violated)
         check_ends(read, tables, violated)
         _check_expiries(read, violated)
+        check_outages(read, outages.get(shard, ()), violated)
     taken = sorted(
         payment
         for payment in tables.orders.keys() & tables.refunds.keys()
@@ -155,6 +159,8 @@ def _check_rows(tables: Tables, shard: int, changes: Changes, violated: Violated
             f"SQL's reservations are not the journal's: {rows.keys() ^ changes.inserted.keys()}"
         )
         return
+    if any(one.holds for one in changes.postponed):
+        violated(f"other holds are put off than the journal has: {changes.postponed}")
     for reservation_id, folded in changes.inserted.items():
         row = rows[reservation_id]
         found = (
@@ -192,11 +198,17 @@ def _check_expiries(
 ) -> None:
     """Nothing expires before its deadline, by the clock that the script decided with."""
     deadlines: dict[str, int] = {}
+    pools: dict[str, set[str]] = defaultdict(set)
     for _, event in read:
         if isinstance(event, events.Held):
             deadlines.update({hold.digest: event.deadline_ms for hold in event.holds})
+            pools[event.pool].update(hold.digest for hold in event.holds)
         elif isinstance(event, events.Extended):
             deadlines[event.digest] = event.deadline_ms
+        elif isinstance(event, events.Postponed):
+            for digest in pools[event.pool]:
+                if event.began_ms < deadlines[digest] < NO_DEADLINE_MS:
+                    deadlines[digest] += event.by_ms
         elif isinstance(event, events.Released) and event.state is ReservationState.EXPIRED:
             early = [r.digest for r in event.releases if deadlines.get(r.digest, 0) > event.at_ms]
             if early:

@@ -16,6 +16,8 @@ from tests.simulation.sql import Database
 LATEST_S: Final = 5.0
 FAULTS_MAX: Final = 12
 """Enough trouble for one world: more of it, and nothing gets done that could be lost."""
+LONG_OUTAGES: Final = 0.25
+"""How many worlds have one."""
 RECOVERY_STEPS: Final = 25
 """As many questions to the stores, about, as a recovery asks."""
 
@@ -30,6 +32,7 @@ class Stage(Protocol):
     apis: list[ApiProcess]
     writers: list[WriterProcess]
     server_clock_offset_ms: int
+    skipped_ms: int
 
     def new_server(self) -> RedisServer: ...
 
@@ -45,12 +48,14 @@ class Faults:
 
     Args:
         only: these kinds and many of them, in place of a few of all.
+        outages: draws whether there is a long one. It draws nothing else, and nothing else does.
     """
 
-    def __init__(self, stage: Stage, only: Sequence[str] = ()) -> None:
+    def __init__(self, stage: Stage, only: Sequence[str], outages: Random) -> None:
         self._stage = stage
         self._only = only
         self._random = stage.random
+        self._outages = outages
         self._retired: list[RedisServer] = []
         self._steps_left = 0
         self.fired: list[str] = []
@@ -60,8 +65,11 @@ class Faults:
         """Draw how many, which and when; let them happen by themselves."""
         counts = (4, 6, 8) if self._only else (0, 1, 1, 2, 2, 3, 5)
         for _ in range(self._random.choice(counts)):
-            name = self._random.choice(self._only or sorted(KINDS))
+            name = self._random.choice(self._only or sorted(KINDS.keys() - LONG))
             self._later(self._random.random() * LATEST_S, name)
+        if not self._only and self._outages.random() < LONG_OUTAGES:
+            name = self._outages.choice(sorted(LONG))
+            self._later(self._outages.random() * LATEST_S, name)
 
     def _later(self, delay_s: float, name: str) -> None:
         self._stage.loop.naturally(delay_s, self._fire, name)
@@ -141,6 +149,19 @@ class Faults:
 
     def redis_lost_everything(self) -> None:
         self._bounce(0)
+
+    def long_outage(self) -> None:
+        """Everything stands still and comes back as it was; only the clocks have gone on."""
+        self._stand_still(None)
+
+    def long_outage_with_loss(self) -> None:
+        self._stand_still(self._outages.choice((0, self._cut())))
+
+    def _stand_still(self, transactions: int | None) -> None:
+        if not self._primary.up:
+            return
+        self._bounce(transactions)
+        self._stage.skipped_ms += self._outages.choice((15_000, 60_000, 3_600_000))
 
     def redis_flushed(self) -> None:
         if self._primary.up:
@@ -316,10 +337,15 @@ KINDS: Final[dict[str, Callable[[Faults], None]]] = {
         Faults.second_writer,
         Faults.process_paused,
         Faults.rebuild_on_demand,
+        Faults.long_outage,
+        Faults.long_outage_with_loss,
     )
 }
+LONG: Final = frozenset({"long_outage", "long_outage_with_loss"})
+"""Drawn apart from the others."""
 TAKES_DATA: Final = frozenset(
     {
+        "long_outage_with_loss",
         "redis_lost_its_tail",
         "redis_lost_everything",
         "redis_flushed",

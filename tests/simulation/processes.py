@@ -283,6 +283,7 @@ class WriterProcess(Wiring):
                 shard,
                 parts.log(self.client, shard),
                 self.ledger,
+                clock=self.store.now_ms,
                 on_quarantine=self._pauser.wake,
                 on_gap=self.gate.rebuild,
                 events_max=6,

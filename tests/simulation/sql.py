@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from random import Random
@@ -111,7 +112,7 @@ class SimulatedLedger:
         def work() -> Cursor:
             tables = self._database.tables.copy()
             if shard not in tables.cursors:
-                row = CursorStatus(shard, 1, 0, LOG_START, 0, None, 0, self._clock())
+                row = CursorStatus(shard, 1, 0, LOG_START, 0, None, 0, self._clock(), 0)
                 tables.cursors[shard] = row
                 self._database.commit(tables)
             found = _cursor(tables, shard)
@@ -144,6 +145,44 @@ class SimulatedLedger:
             return Applied(after, tuple(row.seq for row in attempt.quarantine[known:]))
 
         return await self._run("apply", work)
+
+    async def keep_alive(self, cursor: Cursor, at_ms: int) -> bool:
+        def work() -> bool:
+            tables = self._database.tables.copy()
+            row = tables.cursors.get(cursor.shard)
+            if row is None or _cursor(tables, cursor.shard) != cursor:
+                return False
+            alive_at_ms = max(row.alive_at_ms, at_ms)
+            tables.cursors[cursor.shard] = replace(row, alive_at_ms=alive_at_ms)
+            self._database.commit(tables)
+            return True
+
+        return await self._run("keep_alive", work)
+
+    async def alive_at_ms(self, shard: int) -> int:
+        return await self._run(
+            "alive_at_ms", lambda: self._database.tables.cursors[shard].alive_at_ms
+        )
+
+    async def interrupted_holds(self, shard: int, began_ms: int) -> dict[str, int]:
+        def work() -> dict[str, int]:
+            found = self._database.tables.interrupted(shard, began_ms)
+            return dict(sorted(Counter(row.pool for row in found).items()))
+
+        return await self._run("interrupted_holds", work)
+
+    async def postpone(self, cursor: Cursor, entries: Sequence[LogEntry]) -> Cursor:
+        steps = steps_of(cursor, entries, cursor.generation)
+        after = replace(cursor, seq=entries[-1].last_seq, log_id=entries[-1].stream_id)
+
+        def work() -> Cursor:
+            tables = self._database.tables.copy()
+            tables.change(steps)
+            tables.advance(cursor, after, steps, self._clock())
+            self._database.commit(tables)
+            return after
+
+        return await self._run("postpone", work)
 
     async def bump_generation(
         self, shard: int, from_generation: int, opened: int, owner: str, lease_ms: int

@@ -30,6 +30,7 @@ from flashstock.ledger.writes import (
 )
 from flashstock.model.events import MalformedEntry
 from flashstock.model.fold import Changes, PoolChange, fold
+from flashstock.model.group_records import SEAT_MARK
 from flashstock.model.orders import order_number
 from flashstock.model.rules import NO_DEADLINE_MS, PoolCounters
 from flashstock.model.states import PoolState, ReservationState
@@ -78,10 +79,15 @@ class Tables:
         row = self.cursors.get(before.shard)
         if row is None or (row.generation, row.seq) != (before.generation, before.seq):
             raise CursorMoved(f"shard {before.shard} is no longer at seq {before.seq}")
+        rows = [step.journal_row() for step in steps]
         self.cursors[before.shard] = replace(
-            row, seq=after.seq, log_id=after.log_id, updated_at_ms=now_ms
+            row,
+            seq=after.seq,
+            log_id=after.log_id,
+            updated_at_ms=now_ms,
+            alive_at_ms=max(row.alive_at_ms, *(one.at_ms for one in rows)),
         )
-        self.journal.setdefault(before.shard, []).extend(step.journal_row() for step in steps)
+        self.journal.setdefault(before.shard, []).extend(rows)
 
     def change(self, steps: Sequence[Step]) -> None:
         """Write what some steps say, or raise what ``is_violation`` knows."""
@@ -96,6 +102,7 @@ class Tables:
             sale.reservation_id: order_number(ORDER_SECRET, shard, sale.order_index, sale.buyer)
             for sale in changes.sales
         }
+        self._postpone(shard, changes)
         self._insert_reservations(shard, changes, numbers)
         for move in moved_reservations(changes, numbers):
             self._move_reservation(move)
@@ -106,6 +113,26 @@ class Tables:
         for refund in refund_rows(shard, changes):
             self.insert_refund(StoredRefund(len(self.refunds) + 1, *refund, settled_at_ms=None))
         change_groups(self, shard, changes)
+
+    def interrupted(self, shard: int, began_ms: int) -> list[StoredReservation]:
+        """The holds that an outage which began then kept from being paid."""
+        return [
+            row
+            for row in self.reservations.values()
+            if row.shard == shard
+            and row.state is ReservationState.HELD
+            and began_ms < row.deadline_ms < NO_DEADLINE_MS
+            and not row.cart.startswith(SEAT_MARK)
+        ]
+
+    def _postpone(self, shard: int, changes: Changes) -> None:
+        for one in changes.postponed:
+            rows = [row for row in self.interrupted(shard, one.after_ms) if row.pool == one.pool]
+            if len(rows) != one.holds:
+                raise Violation(f"{one.pool} has {len(rows)} holds to put off, not {one.holds}")
+            for row in rows:
+                deadline_ms = min(row.deadline_ms + one.by_ms, NO_DEADLINE_MS - 1)
+                self.reservations[row.id] = replace(row, deadline_ms=deadline_ms)
 
     def _insert_reservations(self, shard: int, changes: Changes, numbers: dict[str, str]) -> None:
         for row in changes.inserted.values():

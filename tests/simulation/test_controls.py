@@ -13,6 +13,7 @@ from flashstock.hotpath import scripts
 from flashstock.recovery.rebuild import Rebuilder
 from tests.simulation import (
     controls_groups,
+    controls_outages,
     controls_rebuild,
     controls_replaced,
     controls_rules,
@@ -24,11 +25,14 @@ from tests.simulation.world import simulate
 SEEDS_MAX = 250
 assert controls_rebuild.CONTROLS is controls_replaced.CONTROLS is CONTROLS, "all are registered"
 assert controls_rules.CONTROLS is controls_groups.CONTROLS is CONTROLS, "all are registered"
+assert controls_outages.CONTROLS is CONTROLS, "all are registered"
 WORLDS: dict[str, dict[str, Any]] = {
     "decisions_cut_in_two": {"faults": ("sql_slow", "redis_lost_everything")},
     "gate_opens_without_marker": {"faults": ("replica_promoted",)},
     "log_trimmed_unread": {"faults": ("sql_slow", "sql_away")},
     "one_shard_opens_the_others": {"faults": ("replica_promoted",), "shard_count": 2},
+    "outages_forgotten": {"faults": ("long_outage",)},
+    "outages_given_back_twice": {"faults": ("long_outage", "everything_killed")},
     "recovery_goes_on_anywhere": {"faults": ("became_a_copy",)},
     "stale_primary_accepted": {"faults": ("replica_promoted", "old_primary_returns")},
     "stream_ids_trusted": {"faults": ("replica_promoted", "redis_clock_jumps")},

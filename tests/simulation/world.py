@@ -20,6 +20,7 @@ from tests.simulation.faults import Faults
 from tests.simulation.group_workload import Member, draw_group_pools
 from tests.simulation.history import History
 from tests.simulation.loop import Process, Stuck, simulated_loop
+from tests.simulation.outage_checks import Lives
 from tests.simulation.processes import ApiProcess, Parts, Wiring, WriterProcess
 from tests.simulation.redis_data import DataSet
 from tests.simulation.redis_network import RedisNetwork
@@ -73,6 +74,8 @@ class World:
         self.result = Result(seed)
         self._hash = blake2b(digest_size=8)
         self.server_clock_offset_ms = 0
+        self.skipped_ms = 0
+        """What went by on every clock while nothing happened."""
         drawn = self.random.choice((1, 1, 1, 2))
         self.shard_count = shard_count or drawn
         self.retention_ms = DAY_MS
@@ -85,7 +88,8 @@ class World:
         self._names = 0
         self.apis: list[ApiProcess] = []
         self.writers: list[WriterProcess] = []
-        self.faults = Faults(self, faults)
+        self.faults = Faults(self, faults, Random(f"outages of {seed}"))
+        self._lives = Lives()
 
     def violated(self, what: str) -> None:
         """A promise is broken."""
@@ -99,10 +103,13 @@ class World:
         self._hash.update(f"{self.loop.time():.6f} {happened!r}\n".encode())
 
     def clock_ms(self, process: Process) -> int:
-        return START_MS + int(self.loop.time() * 1000) + process.clock_offset_ms
+        return self._time_ms() + process.clock_offset_ms
 
     def _server_clock_ms(self) -> int:
-        return START_MS + int(self.loop.time() * 1000) + self.server_clock_offset_ms
+        return self._time_ms() + self.server_clock_offset_ms
+
+    def _time_ms(self) -> int:
+        return START_MS + int(self.loop.time() * 1000) + self.skipped_ms
 
     def new_server(self) -> RedisServer:
         return RedisServer(self._server_clock_ms, self._script_ran)
@@ -111,6 +118,11 @@ class World:
         self.result.scripts += 1
         checks.check_script(data, keys, self.violated)
         checks.check_position(data, keys, self.database.tables, self.violated)
+        shard = int(keys[0][len(b"{fs:") :].partition(b"}")[0])
+        row = self.database.tables.cursors.get(shard)
+        generation = data.values.get(keys[0], {}).get(b"generation")
+        if row is not None and generation == b"%d" % row.generation:
+            self._lives.seen(shard, row.generation, self._server_clock_ms())
 
     def _committed(self, before: Tables, after: Tables) -> None:
         checks.check_commit(before, after, self.violated)
@@ -259,7 +271,7 @@ class World:
         server = self.network.primary
         assert server is not None
         self.history.check_at_the_end(redis_lost_nothing=self.faults.took_nothing())
-        checks.check_journal(tables, self.violated)
+        checks.check_journal(tables, self._lives.outages, self.violated)
         checks.check_stores_agree(tables, server.data, self.shard_count, self.violated)
         part = self.apis[0]
         comparison = Comparison(part.store, part.queries, part.proof)

@@ -106,7 +106,10 @@ def test_verdicts_are_those_of_the_enum_and_of_the_body(name):
 
 
 def test_every_event_is_written_by_a_script_and_read_by_the_model():
-    assert set().union(*(script(name).events for name in NAMES)) == EVENT_KINDS
+    """But for the one that a recovery decides, in SQL."""
+    written = set().union(*(script(name).events for name in NAMES))
+    assert written | {"postponed"} == EVENT_KINDS
+    assert "postponed" not in written
 
 
 def _rows(first: str) -> dict[str, list[str]]:

@@ -391,3 +391,7 @@ class HotStore(GroupCalls):
     async def seq(self, shard: int) -> int:
         """The last sequence number given out in a shard."""
         return int((await self.lookup(shard, ["-"])).seq)
+
+    async def now_ms(self, shard: int) -> int:
+        """What time it is in a shard that is open, as its scripts decide."""
+        return (await self.lookup(shard, ["-"])).now_ms

@@ -4,22 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
+from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from flashstock.ledger.batch import Step, steps_of
 from flashstock.ledger.cursor import Cursor, Cursors
-from flashstock.ledger.engine import LONG_OPERATION_TIMEOUT_MS, is_sqlite, writing
+from flashstock.ledger.engine import LONG_OPERATION_TIMEOUT_MS, is_sqlite, reading, writing
 from flashstock.ledger.failures import CursorMoved, LedgerUnavailable, LogGap, is_violation
 from flashstock.ledger.quarantine import change_all_but_violations
+from flashstock.ledger.reads import IS_HELD
+from flashstock.ledger.tables import IS_SEAT, reservations
 from flashstock.ledger.writes import LedgerWrites
 from flashstock.ledger.writes_postgres import PostgresWrites
 from flashstock.ledger.writes_sqlite import SqliteWrites
 from flashstock.model.events import Event, LogEntry, MalformedEntry
 from flashstock.model.fold import fold
 from flashstock.model.orders import order_number
+from flashstock.model.rules import NO_DEADLINE_MS
 
 __all__ = ["Applied", "Cursor", "CursorMoved", "Ledger", "LedgerUnavailable", "LogGap"]
+
+POSTPONE_TIMEOUT_MS: Final = 600_000
+"""PostgreSQL takes about 12 µs a hold. A recovery that gives up here would begin again for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +90,44 @@ class Ledger(Cursors):
                 connection, steps, self._change, self._clock()
             )
         return Applied(after, quarantined)
+
+    async def interrupted_holds(self, shard: int, began_ms: int) -> dict[str, int]:
+        """How many holds of each pool an outage that began then kept from being paid.
+
+        Not those that were over by then or last until somebody ends them, and no seats: those end
+        with their group, which ends when everybody was told.
+        """
+        statement = (
+            select(reservations.c.pool, func.count())
+            .where(
+                reservations.c.shard == shard,
+                IS_HELD,
+                reservations.c.deadline_ms > began_ms,
+                reservations.c.deadline_ms < NO_DEADLINE_MS,
+                text(f"NOT {IS_SEAT}"),
+            )
+            .group_by(reservations.c.pool)
+            .order_by(reservations.c.pool)
+        )
+        async with reading(self._engine, LONG_OPERATION_TIMEOUT_MS) as connection:
+            rows = await connection.execute(statement)
+        return {row[0]: row[1] for row in rows}
+
+    async def postpone(self, cursor: Cursor, entries: Sequence[LogEntry]) -> Cursor:
+        """As ``apply``, for what a recovery decides about all holds of a shard, and all or nothing.
+
+        The cursor moves last: as long as it takes, whoever renews the lease need not wait.
+
+        Raises:
+            CursorMoved, LedgerUnavailable: as ``apply``.
+        """
+        steps = steps_of(cursor, entries, cursor.generation)
+        last = entries[-1]
+        after = replace(cursor, seq=last.last_seq, log_id=last.stream_id)
+        async with writing(self._engine, POSTPONE_TIMEOUT_MS) as connection:
+            await self._change(connection, steps)
+            await self._advance(connection, cursor, after, steps)
+        return after
 
     async def _advance(
         self, connection: AsyncConnection, before: Cursor, after: Cursor, steps: Sequence[Step]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import case, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.sql.dml import Update
 
@@ -66,6 +66,34 @@ class Cursors:
             await connection.execute(statement, first)
             row = (await connection.execute(_SELECT.where(cursors.c.shard == shard))).one()
         return Cursor(*row)
+
+    async def keep_alive(self, cursor: Cursor, at_ms: int) -> bool:
+        """Note that the shard works, although nothing happens. False: it stands elsewhere by now.
+
+        Args:
+            at_ms: by the clock of the shard's server. What is known to be later is kept.
+        """
+        known = cursors.c.alive_at_ms
+        statement = (
+            update(cursors)
+            .where(
+                cursors.c.shard == cursor.shard,
+                cursors.c.generation == cursor.generation,
+                cursors.c.seq == cursor.seq,
+                cursors.c.log_id == cursor.log_id,
+            )
+            .values(alive_at_ms=case((known > at_ms, known), else_=at_ms))
+        )
+        async with writing(self._engine) as connection:
+            return (await connection.execute(statement)).rowcount == 1
+
+    async def alive_at_ms(self, shard: int) -> int:
+        """When the shard is last known to have worked: its last decision, or its writer's last
+        look. By the clock of its server; 0 where that was never noted.
+        """
+        statement = select(cursors.c.alive_at_ms).where(cursors.c.shard == shard)
+        async with reading(self._engine) as connection:
+            return int((await connection.execute(statement)).scalar() or 0)
 
     async def bump_generation(
         self, shard: int, from_generation: int, opened: int, owner: str, lease_ms: int

@@ -131,6 +131,7 @@ class CursorStatus:
     recovery_owner: str | None
     recovery_until_ms: int
     updated_at_ms: int
+    alive_at_ms: int
 
 
 @dataclass(frozen=True, slots=True)

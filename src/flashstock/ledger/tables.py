@@ -72,7 +72,10 @@ cursors: Final = Table(
     Column("recovery_owner", Text),
     Column("recovery_until_ms", BigInteger, nullable=False),
     Column("updated_at_ms", BigInteger, nullable=False),
+    Column("alive_at_ms", BigInteger, nullable=False, server_default=text("0")),
 )
+"""``alive_at_ms``: when the shard is last known to have worked, by the clock of its server; 0 where
+nobody has looked yet. It never goes back."""
 
 pools: Final = Table(
     "pools",

@@ -27,7 +27,7 @@ class LedgerWrites(Protocol):
         rows: Sequence[JournalRow],
         now_ms: int,
     ) -> bool:
-        """Move the cursor and keep the journal rows (at least one).
+        """Move the cursor and keep the journal rows (at least one). The shard was alive then.
 
         False, and nothing written, where the cursor is not at ``before``.
         """
@@ -284,6 +284,21 @@ def expect_reservations(found: int, moved: Sequence[ReservationMove]) -> None:
         units = "" if row.quantity is None else f" with {row.quantity} units"
         raise Violation(f"{row.id} is not {row.expected}{units} in SQL")
     raise Violation(f"{len(moved) - found} reservations are not as expected in SQL")
+
+
+def postponed_pools(changes: Changes) -> dict[tuple[int, int], list[str]]:
+    """The pools whose holds are put off, by how much: (those that end after, by). In ms."""
+    found: dict[tuple[int, int], list[str]] = {}
+    for one in changes.postponed:
+        found.setdefault((one.after_ms, one.by_ms), []).append(one.pool)
+    return found
+
+
+def expect_postponed(found: int, changes: Changes) -> None:
+    """Exactly the holds were put off that the events speak of, or it is a violation."""
+    wanted = sum(one.holds for one in changes.postponed)
+    if found != wanted:
+        raise Violation(f"{found} holds are to be put off in SQL, not {wanted}")
 
 
 def expect_pools(found: int, moved: Sequence[PoolRow]) -> None:

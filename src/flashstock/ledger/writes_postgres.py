@@ -27,12 +27,14 @@ from flashstock.ledger.writes import (
     ReservationMove,
     create_pools,
     expect_pools,
+    expect_postponed,
     expect_refunds,
     expect_reservations,
     inserted_reservations,
     moved_pools,
     moved_reservations,
     order_rows,
+    postponed_pools,
     refund_rows,
 )
 from flashstock.model.fold import Changes
@@ -41,13 +43,14 @@ from flashstock.model.rules import NO_DEADLINE_MS
 
 _ADVANCE: Final = """
 WITH moved AS (
-    UPDATE cursors SET seq = $1, log_id = $2, updated_at_ms = $3
-    WHERE shard = $4 AND generation = $5 AND seq = $6
+    UPDATE cursors SET
+        seq = $1, log_id = $2, updated_at_ms = $3, alive_at_ms = GREATEST(alive_at_ms, $4)
+    WHERE shard = $5 AND generation = $6 AND seq = $7
     RETURNING shard
 )
 INSERT INTO journal (shard, generation, seq, count, kind, pool, at_ms, payload)
 SELECT moved.shard, entry.* FROM moved, unnest(
-    $7::bigint[], $8::bigint[], $9::bigint[], $10::text[], $11::text[], $12::bigint[], $13::text[]
+    $8::bigint[], $9::bigint[], $10::bigint[], $11::text[], $12::text[], $13::bigint[], $14::text[]
 ) AS entry
 """
 
@@ -81,6 +84,12 @@ SELECT count(*), array_agg(id) FILTER (WHERE {IS_SEAT}), array_agg(cart) FILTER 
 FROM moved
 """
 """How many there were, and those of them that are seats with what names their group."""
+
+_POSTPONE: Final = f"""
+UPDATE reservations SET deadline_ms = LEAST(deadline_ms + $1, {NO_DEADLINE_MS - 1})
+WHERE shard = $2 AND state = 'held' AND deadline_ms > $3 AND deadline_ms < {NO_DEADLINE_MS}
+    AND NOT {IS_SEAT} AND pool = ANY($4::text[])
+"""
 
 _MOVE_POOLS: Final = """
 UPDATE pools AS p SET
@@ -171,8 +180,10 @@ class PostgresWrites:
         rows: Sequence[JournalRow],
         now_ms: int,
     ) -> bool:
+        alive_at_ms = max(row.at_ms for row in rows)
+        moved = (after.seq, after.log_id, now_ms, alive_at_ms)
         fence = (before.shard, before.generation, before.seq)
-        found = await _run(connection, _ADVANCE, (after.seq, after.log_id, now_ms, *fence), rows)
+        found = await _run(connection, _ADVANCE, (*moved, *fence), rows)
         return found == len(rows)
 
     async def change(
@@ -183,6 +194,12 @@ class PostgresWrites:
         order_numbers: Mapping[str, str],
     ) -> None:
         await create_pools(connection, shard, changes)
+        if changes.postponed:
+            found = 0
+            for (after_ms, by_ms), names in postponed_pools(changes).items():
+                values = (by_ms, shard, after_ms, names)
+                found += (await connection.exec_driver_sql(_POSTPONE, values)).rowcount
+            expect_postponed(found, changes)
         if changes.inserted:
             await driver_connection(connection).copy_records_to_table(
                 "reservations",

@@ -23,12 +23,14 @@ from flashstock.ledger.writes import (
     RESERVATION_COLUMNS,
     create_pools,
     expect_pools,
+    expect_postponed,
     expect_refunds,
     expect_reservations,
     inserted_reservations,
     moved_pools,
     moved_reservations,
     order_rows,
+    postponed_pools,
     refund_rows,
 )
 from flashstock.model.fold import Changes
@@ -36,7 +38,8 @@ from flashstock.model.group_fold import seats_moved
 from flashstock.model.rules import NO_DEADLINE_MS
 
 _ADVANCE: Final = """
-UPDATE cursors SET seq = ?, log_id = ?, updated_at_ms = ?
+UPDATE cursors SET
+    seq = ?, log_id = ?, updated_at_ms = ?, alive_at_ms = MAX(alive_at_ms, ?)
 WHERE shard = ? AND generation = ? AND seq = ?
 """
 
@@ -63,6 +66,12 @@ UPDATE reservations SET
     returned = COALESCE(?11, returned)
 WHERE id = ?1 AND state = ?2
     AND quantity = COALESCE(?3, quantity) AND returned = COALESCE(?4, returned)
+"""
+
+_POSTPONE: Final = f"""
+UPDATE reservations SET deadline_ms = MIN(deadline_ms + ?, {NO_DEADLINE_MS - 1})
+WHERE shard = ? AND state = 'held' AND deadline_ms > ? AND deadline_ms < {NO_DEADLINE_MS}
+    AND NOT {IS_SEAT} AND pool IN (SELECT value FROM json_each(?))
 """
 
 _MOVE_POOLS: Final = """
@@ -132,7 +141,9 @@ class SqliteWrites:
         rows: Sequence[JournalRow],
         now_ms: int,
     ) -> bool:
-        moved = (after.seq, after.log_id, now_ms, before.shard, before.generation, before.seq)
+        alive_at_ms = max(row.at_ms for row in rows)
+        fence = (before.shard, before.generation, before.seq)
+        moved = (after.seq, after.log_id, now_ms, alive_at_ms, *fence)
         if await _run(connection, _ADVANCE, [moved]) != 1:
             return False
         await _run(connection, _RECORD_JOURNAL, [(before.shard, *row) for row in rows])
@@ -146,6 +157,12 @@ class SqliteWrites:
         order_numbers: Mapping[str, str],
     ) -> None:
         await create_pools(connection, shard, changes)
+        if changes.postponed:
+            put_off = [
+                (by_ms, shard, after_ms, json.dumps(names))
+                for (after_ms, by_ms), names in postponed_pools(changes).items()
+            ]
+            expect_postponed(await _run(connection, _POSTPONE, put_off), changes)
         if inserted := inserted_reservations(shard, changes, order_numbers):
             await _run(connection, _INSERT_RESERVATIONS, inserted)
         if moved := moved_reservations(changes, order_numbers):

@@ -78,6 +78,20 @@ class PoolChange:
     updated_at_ms: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Postponement:
+    """The deadlines of a pool's holds in SQL, put off. Before anything else that the run changes.
+
+    Whatever is held (no seat), and ends after ``after_ms`` but not never.
+    """
+
+    pool: str
+    after_ms: int
+    by_ms: int
+    holds: int
+    """How many there must be."""
+
+
 @dataclass(slots=True)
 class Sale:
     """A confirmation: it becomes an order with a number."""
@@ -148,6 +162,7 @@ class Changes:
     inserted: dict[str, ReservationRow] = field(default_factory=dict)
     changed: dict[str, ReservationChange] = field(default_factory=dict)
     pools: dict[str, PoolChange] = field(default_factory=dict)
+    postponed: list[Postponement] = field(default_factory=list)
     sales: list[Sale] = field(default_factory=list)
     refunds: list[Refund] = field(default_factory=list)
     unsold: dict[str, int] = field(default_factory=dict)

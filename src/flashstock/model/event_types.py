@@ -1,4 +1,4 @@
-"""What the scripts can decide: one type for each kind of log entry."""
+"""What can be decided, by scripts but for one: a type for each kind of log entry."""
 
 from __future__ import annotations
 
@@ -110,6 +110,24 @@ class Extended:
     at_ms: int
     digest: str
     deadline_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Postponed:
+    """The pool's holds get back the time of an outage, from ``began_ms`` to ``at_ms``.
+
+    Those whose deadline was still to come when it began, ``holds`` of them; the endless have no
+    deadline, and seats end with their group. No script decides this: a recovery does, in SQL.
+    """
+
+    pool: str
+    at_ms: int
+    began_ms: int
+    holds: int
+
+    @property
+    def by_ms(self) -> int:
+        return self.at_ms - self.began_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +289,7 @@ Event = (
     | Confirmed
     | RefundDue
     | Extended
+    | Postponed
     | Returned
     | Adjusted
     | WaveReleased

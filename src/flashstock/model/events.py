@@ -26,6 +26,7 @@ from flashstock.model.event_types import (
     LogEntry,
     MalformedEntry,
     OpenerPassed,
+    Postponed,
     RefundDue,
     RefundedSeat,
     Release,
@@ -65,6 +66,7 @@ __all__ = [
     "LogEntry",
     "MalformedEntry",
     "OpenerPassed",
+    "Postponed",
     "RefundDue",
     "RefundedSeat",
     "Release",
@@ -188,6 +190,14 @@ def _extended(pool: str, at_ms: int, rest: list[str]) -> Extended:
     return Extended(pool, at_ms, digest, int(deadline_ms))
 
 
+def _postponed(pool: str, at_ms: int, rest: list[str]) -> Postponed:
+    began_ms, holds = rest
+    event = Postponed(pool, at_ms, int(began_ms), int(holds))
+    if event.by_ms < 0 or event.holds < 0:
+        raise ValueError("nothing is ever brought forward")
+    return event
+
+
 _RETURN_FLAGS: Final = {
     "0": (False, True),
     "1": (True, True),
@@ -246,6 +256,7 @@ _DECODERS: Final[dict[str, Callable[[str, int, list[str]], Event]]] = {
     "confirmed": _confirmed,
     "refund_due": _refund_due,
     "extended": _extended,
+    "postponed": _postponed,
     "returned": _returned,
     "adjusted": _adjusted,
     "wave_released": _wave_released,
@@ -319,8 +330,8 @@ def _encoded(event: Event) -> tuple[str, tuple[object, ...]]:
             return "confirmed", (event.digest, letter, *sale)
         case RefundDue():
             return "refund_due", (event.digest, event.quantity, event.buyer, event.payment_ref)
-        case Extended():
-            return "extended", (event.digest, event.deadline_ms)
+        case Extended() | Postponed():
+            return _encoded_deadlines(event)
         case Returned():
             flags = int(event.complete) + 2 * (not event.restock)
             counts = (event.quantity, event.returned, flags)
@@ -335,3 +346,9 @@ def _encoded(event: Event) -> tuple[str, tuple[object, ...]]:
             return "configured", (int(event.created), event.total, event.locked, *pairs, *reason)
         case Repaired():
             return "repaired", (event.reason,)
+
+
+def _encoded_deadlines(event: Extended | Postponed) -> tuple[str, tuple[object, ...]]:
+    if isinstance(event, Extended):
+        return "extended", (event.digest, event.deadline_ms)
+    return "postponed", (event.began_ms, event.holds)

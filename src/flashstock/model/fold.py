@@ -16,6 +16,7 @@ from flashstock.model.changes import (
     GroupChange,
     GroupRow,
     PoolChange,
+    Postponement,
     Refund,
     ReservationChange,
     ReservationRow,
@@ -31,6 +32,7 @@ __all__ = [
     "GroupChange",
     "GroupRow",
     "PoolChange",
+    "Postponement",
     "Refund",
     "ReservationChange",
     "ReservationRow",
@@ -77,10 +79,9 @@ def _fold_one(changes: Changes, entry: events.LogEntry, event: events.Event) -> 
                 )
             )
         case events.Extended():
-            held = ReservationState.HELD
-            reservation_id = f"{event.pool}~{event.digest}"
-            row = _move(changes, entry.seq, reservation_id, held, held, event.at_ms)
-            row.deadline_ms = event.deadline_ms
+            _fold_extended(changes, entry, event)
+        case events.Postponed():
+            _fold_postponed(changes, entry, event)
         case events.Returned():
             after = ReservationState.RETURNED if event.complete else ReservationState.CONFIRMED
             reservation_id = f"{event.pool}~{event.digest}"
@@ -90,14 +91,8 @@ def _fold_one(changes: Changes, entry: events.LogEntry, event: events.Event) -> 
             pool.sold -= event.quantity
             if not event.restock:
                 pool.total -= event.quantity
-        case events.Adjusted():
-            pool.total += event.total_delta
-            pool.locked += event.locked_delta
-        case events.WaveReleased():
-            pool.locked -= event.quantity
-            pool.waves = event.waves
-        case events.Configured():
-            _fold_configured(pool, entry, event, known)
+        case events.Adjusted() | events.WaveReleased() | events.Configured():
+            _fold_pool(pool, entry, event, known)
         case _:
             fold_group(changes, entry, event)
 
@@ -198,9 +193,42 @@ def _fold_settled(
         pool.sold += seat.quantity * (sold - (before is ReservationState.CONFIRMED))
 
 
-def _fold_configured(
-    pool: PoolChange, entry: events.LogEntry, event: events.Configured, known: bool
+def _fold_extended(changes: Changes, entry: events.LogEntry, event: events.Extended) -> None:
+    held = ReservationState.HELD
+    row = _move(changes, entry.seq, f"{event.pool}~{event.digest}", held, held, event.at_ms)
+    row.deadline_ms = event.deadline_ms
+
+
+def _fold_postponed(changes: Changes, entry: events.LogEntry, event: events.Postponed) -> None:
+    """Put off the deadlines of the holds that the run granted; the others are left to SQL.
+
+    Of a hold that the run found there and changed, nobody here knows until when it was.
+    """
+    if any(change.startswith(f"{event.pool}~") for change in changes.changed):
+        raise FoldViolation(entry.seq, f"{event.pool} is postponed amid changes of its holds")
+    in_sql = event.holds
+    for row in changes.inserted.values():
+        is_waiting = row.pool == event.pool and row.state is ReservationState.HELD
+        if is_waiting and event.began_ms < row.deadline_ms < NO_DEADLINE_MS:
+            row.deadline_ms = min(row.deadline_ms + event.by_ms, NO_DEADLINE_MS - 1)
+            in_sql -= 1
+    changes.postponed.append(Postponement(event.pool, event.began_ms, event.by_ms, in_sql))
+
+
+def _fold_pool(
+    pool: PoolChange,
+    entry: events.LogEntry,
+    event: events.Adjusted | events.WaveReleased | events.Configured,
+    known: bool,
 ) -> None:
+    if isinstance(event, events.Adjusted):
+        pool.total += event.total_delta
+        pool.locked += event.locked_delta
+        return
+    if isinstance(event, events.WaveReleased):
+        pool.locked -= event.quantity
+        pool.waves = event.waves
+        return
     if event.created:
         if known:
             raise FoldViolation(entry.seq, f"{event.pool} is created, but it is known already")

@@ -4,9 +4,11 @@
    by anyone else. A lease keeps others from starting over while this one works.
 2. Take the data set over: from here on every script of the old generation is refused.
 3. Drain: apply what the log still holds above the cursor.
-4. Compare: the data set stands where SQL stands, or it has lost its tail (or everything).
-5. In the second case rebuild it from SQL, in bounded memory.
-6. Open it under the new generation.
+4. Give holds back the time of the outage, in SQL, if it was one worth speaking of.
+5. Compare: the data set stands where SQL stands, or it has lost its tail (or everything), or SQL
+   has just gone on.
+6. If it does not, rebuild it from SQL, in bounded memory.
+7. Open it under the new generation.
 
 A recoverer that dies anywhere leaves a data set that nobody opens, and a lease that runs out.
 """
@@ -27,8 +29,10 @@ from flashstock.hotpath.log import LOG_START, ShardLog
 from flashstock.hotpath.position import Position
 from flashstock.hotpath.scripts import TakeoverStatus, script_source
 from flashstock.ledger.apply import Applied, Cursor, CursorMoved, LogGap
+from flashstock.ledger.failures import is_violation
 from flashstock.model.events import LogEntry
 from flashstock.recovery.lease import KeptLease
+from flashstock.recovery.outage import give_back_outage
 from flashstock.recovery.rebuild import Lease, Rebuilder
 
 logger = logging.getLogger(__name__)
@@ -57,6 +61,12 @@ class RecoverableLedger(Protocol):
     ) -> bool: ...
 
     async def finish_recovery(self, shard: int, generation: int, owner: str) -> bool: ...
+
+    async def alive_at_ms(self, shard: int) -> int: ...
+
+    async def interrupted_holds(self, shard: int, began_ms: int) -> dict[str, int]: ...
+
+    async def postpone(self, cursor: Cursor, entries: Sequence[LogEntry]) -> Cursor: ...
 
 
 class Recoverer:
@@ -106,7 +116,7 @@ class Recoverer:
         if cursor is None:
             return None
         token = f"{cursor.generation}-{self._owner}"
-        seq, opened = await self._take_over(shard, cursor, token)
+        seq, opened, now_ms = await self._take_over(shard, cursor, token)
         if seq >= 0 and opened < await self._ledger.opened_generation(shard):
             # A stale replica, or an old primary that came back: what it decided does not count.
             logger.error("shard %d: this data set is of the past generation %d", shard, opened)
@@ -128,6 +138,8 @@ class Recoverer:
         async with lease.renewed():
             if seq >= 0 and not rebuild:
                 cursor = await self._drain(shard, cursor, opened, lease)
+            await lease.renew()
+            cursor = await self._give_back(cursor, now_ms)
             if rebuild or seq != cursor.seq:
                 logger.log(level, "shard %d: rebuilding at seq %d from SQL", shard, cursor.seq)
                 position = Position(cursor.seq, cursor.log_id)
@@ -152,7 +164,7 @@ class Recoverer:
         """The last generation whose recovery was finished; 0 where there was none."""
         return await self._ledger.opened_generation(shard)
 
-    async def _take_over(self, shard: int, cursor: Cursor, token: str) -> tuple[int, int]:
+    async def _take_over(self, shard: int, cursor: Cursor, token: str) -> tuple[int, int, int]:
         text = script_source("takeover")
         client, key = self._clients[shard], keys.shard_meta(shard)
         with translated_failures():
@@ -161,12 +173,22 @@ class Recoverer:
             reply = await client.evalsha(sha, 1, key, cursor.generation, token)
         if reply[0] != TakeoverStatus.TAKEN:
             raise Recovering("a newer recovery has been here")
-        return int(reply[1]), int(reply[2])
+        return int(reply[1]), int(reply[2]), int(reply[3])
 
     async def _is_followed(self, shard: int, cursor: Cursor) -> bool:
         return await ShardLog(self._clients[shard], shard).holds(
             Position(cursor.seq, cursor.log_id)
         )
+
+    async def _give_back(self, cursor: Cursor, now_ms: int) -> Cursor:
+        try:
+            return await give_back_outage(self._ledger, cursor, now_ms)
+        except Exception as error:
+            if not is_violation(error):
+                raise
+            # What SQL refuses once it will refuse again, and nobody would ever open the shard.
+            logger.exception("shard %d: the time of the outage is not given back", cursor.shard)
+            return cursor
 
     async def _drain(self, shard: int, cursor: Cursor, opened: int, lease: Lease) -> Cursor:
         """Apply the rest of the log. A log that can't be followed is left to the rebuild.

@@ -22,6 +22,10 @@ class TracedLedger:
         """As the ledger's."""
         return await self._ledger.cursor(shard)
 
+    async def keep_alive(self, cursor: Cursor, at_ms: int) -> bool:
+        """As the ledger's."""
+        return await self._ledger.keep_alive(cursor, at_ms)
+
     async def apply(self, cursor: Cursor, entries: Sequence[LogEntry]) -> Applied:
         """As the ledger's."""
         attributes = {

@@ -39,6 +39,8 @@ class WritableLedger(Protocol):
 
     async def apply(self, cursor: Cursor, entries: Sequence[LogEntry]) -> Applied: ...
 
+    async def keep_alive(self, cursor: Cursor, at_ms: int) -> bool: ...
+
 
 class ShardWriter:
     """Tails one shard's log and applies it.
@@ -47,6 +49,8 @@ class ShardWriter:
         shard: which one.
         log: the shard's log.
         ledger: SQL.
+        clock: what time it is in the shard; raises ``Unavailable`` where its scripts are not those
+            it was opened with. Only their word tells that it works.
         on_quarantine: called after events went to quarantine, to pause their pools.
         on_gap: called with the shard and the generation that must go: its own, when the log does
             not hold what SQL still lacks and only a rebuild helps; the one before, when that is
@@ -61,6 +65,7 @@ class ShardWriter:
         log: ShardLog,
         ledger: WritableLedger,
         *,
+        clock: Callable[[int], Awaitable[int]],
         on_quarantine: Callable[[], Awaitable[None]],
         on_gap: Callable[[int, int], None],
         events_max: int,
@@ -69,6 +74,7 @@ class ShardWriter:
         self._shard = shard
         self._log = log
         self._ledger = ledger
+        self._clock = clock
         self._on_quarantine = on_quarantine
         self._on_gap = on_gap
         self._events_max = events_max
@@ -165,7 +171,8 @@ class ShardWriter:
             raise LogGap(f"other decisions than the ledger's lead to seq {cursor.seq}")
 
     async def _has_moved_on(self, cursor: Cursor) -> bool:
-        """Whether SQL stands elsewhere, looked up every few seconds while nothing happens.
+        """Whether SQL stands elsewhere, looked up every few seconds while nothing happens, and
+        told on this occasion that the shard works: no outage has begun before.
 
         A generation that was won in SQL shows in the log only with the next event, and whoever
         sends that would have to wait until it is opened.
@@ -174,7 +181,7 @@ class ShardWriter:
         if now_s - self._looked_at_s < LOOK_INTERVAL_S:
             return False
         self._looked_at_s = now_s
-        return await self._ledger.cursor(self._shard) != cursor
+        return not await self._ledger.keep_alive(cursor, await self._clock(self._shard))
 
     async def _gather(self, entries: list[LogEntry]) -> list[LogEntry]:
         """Where nobody waits for the commit, let more come: a transaction costs as much for one

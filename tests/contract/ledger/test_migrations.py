@@ -27,7 +27,7 @@ from flashstock.ledger.engine import (
 )
 from flashstock.ledger.migrate import upgrade
 from flashstock.ledger.queries import Queries
-from flashstock.ledger.stored import StoredPool, StoredRefund
+from flashstock.ledger.stored import CursorStatus, StoredPool, StoredRefund
 from flashstock.model.rules import PoolCounters, PoolRules
 from flashstock.model.states import DeductMode, PoolState, ReservationState
 from flashstock.notices import tables as notice_tables
@@ -164,6 +164,23 @@ async def test_pools_of_an_older_schema_keep_what_they_say(database_url: str, em
     held = await queries.reservation("p~1")
     assert held is not None
     assert (held.state, held.deadline_ms) == (ReservationState.HELD, 99)
+
+
+async def test_a_cursor_of_an_older_schema_stands_where_it_stood(
+    database_url: str, empty: AsyncEngine
+):
+    """And has shown no sign of life: what began before then is no outage."""
+    async with writing(empty, LONG_OPERATION_TIMEOUT_MS) as connection:
+        await connection.run_sync(_older, "0013")
+        await connection.exec_driver_sql(
+            "INSERT INTO cursors (shard, generation, seq, log_id, opened_generation,"
+            " recovery_owner, recovery_until_ms, updated_at_ms)"
+            " VALUES (2, 5, 70, '9-1', 4, 'somebody', 8, 9)"
+        )
+    await upgrade(database_url)
+    assert await Queries(empty).cursors() == [
+        CursorStatus(2, 5, 70, "9-1", 4, "somebody", 8, 9, alive_at_ms=0)
+    ]
 
 
 async def test_many_may_upgrade_at_once(database_url: str, empty: AsyncEngine):

@@ -78,6 +78,7 @@ any_event = st.one_of(
     st.builds(events.Confirmed, names, times, digests, before, quantities, names, names, index),
     st.builds(events.RefundDue, names, times, digests, quantities, names, names),
     st.builds(events.Extended, names, times, digests, times),
+    st.builds(events.Postponed, names, st.just(10**12), st.integers(0, 10**12), quantities),
     st.builds(
         events.Returned,
         names,
@@ -137,7 +138,7 @@ def test_rules_that_were_written_before_there_were_these_are_read():
 
 def test_every_kind_is_among_what_is_tried():
     tried = {"held", "cancelled", "expired", "revoked", "confirmed", "refund_due", "extended"}
-    tried |= {"returned", "adjusted", "wave_released", "configured", "repaired"}
+    tried |= {"postponed", "returned", "adjusted", "wave_released", "configured", "repaired"}
     tried |= {"ordered", "withdrawn"}
     tried |= {"groups_opened", "seat_paid", "seats_served", "group_formed", "group_failed"}
     tried |= {"seats_refunded", "opener_passed"}
