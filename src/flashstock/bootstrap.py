@@ -211,7 +211,12 @@ def build_services(settings: Settings, loaded: Secrets, tracer: Tracer | None = 
     counters = HotCounters()
     lanes, seats = build_lanes(settings, stores.store, applied, counters, tracer)
     reservations = ReservationService(
-        stores.store, applied, stores.queries, loaded.order, loaded.signer
+        stores.store,
+        applied,
+        stores.queries,
+        loaded.order,
+        loaded.signer,
+        retention_ms=retention_ms_of(settings),
     )
     admin_key = settings.admin_key.get_secret_value() if settings.admin_key else None
     keyring = Keyring(admin_key, open_mode=settings.may_run_open)

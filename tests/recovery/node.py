@@ -67,7 +67,12 @@ class Node:
         )
         self.pools = PoolService(store, self.applied)
         self.reservations = ReservationService(
-            store, self.applied, queries, loaded.order, loaded.signer
+            store,
+            self.applied,
+            queries,
+            loaded.order,
+            loaded.signer,
+            retention_ms=bootstrap.retention_ms_of(settings),
         )
         self.carts = CartService(store, self.applied, self.reservations)
         self.reconciler = Reconciler(store, queries, self.stores.proof)

@@ -97,3 +97,33 @@ async def test_a_key_that_is_used_again_long_after_orders_nothing_and_pauses_not
 
     await eventually(is_retracted, "what was refused is taken back")
     assert (await node.pools.get("brief")).rules.state == "open"
+
+
+async def test_a_payment_that_may_be_served_elsewhere_is_not_given_back(valkey_url, database_url):
+    """A copy that was behind knows neither: whoever does will serve them, though they are late."""
+    settings = await settings_for(valkey_url, database_url)
+    async with opened(settings) as node:
+        await node.create("later", 10, deduct=DeductMode.PAYMENT)
+        await node.create("brief", 10, hold_ms=1)
+        late = [await node.hold("later", "ordered"), await node.hold("brief", "expired")]
+
+        async def is_expired() -> bool:
+            await node.stores.store.expire("brief", 64)
+            await node.is_applied()
+            stored = await node.stores.queries.reservation(late[1])
+            return stored is not None and stored.state is ReservationState.EXPIRED
+
+        await eventually(is_expired, "the hold has expired in SQL")
+        digests = [one.partition("~")[2] for one in late]
+        with raw(valkey_url) as client:
+            records = client.hmget(keys.reservations(0), digests)
+            client.hdel(keys.reservations(0), *digests)
+        for one in late:
+            with pytest.raises(errors.Recovering):
+                await node.reservations.confirm(one, f"pay-{one}")
+            assert not await node.stores.queries.has_refund(f"pay-{one}")
+        with raw(valkey_url) as client:
+            client.hset(keys.reservations(0), mapping=dict(zip(digests, records, strict=True)))
+        for one in late:
+            answer = await node.reservations.confirm(one, f"pay-{one}")
+            assert answer.view.state is ReservationState.CONFIRMED

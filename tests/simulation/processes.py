@@ -197,7 +197,12 @@ class ApiProcess(Wiring):
         self.lanes, self.seats = lanes(), lanes(kind=SeatLane)
         self.pools = PoolService(self.store, applied)
         self.reservations = parts.reservations(
-            self.store, applied, self.queries, ORDER_SECRET, SIGNER
+            self.store,
+            applied,
+            self.queries,
+            ORDER_SECRET,
+            SIGNER,
+            retention_ms=world.retention_ms,
         )
         self.carts = CartService(self.store, applied, self.reservations)
         keyring: Any = _NoKeys()

@@ -82,6 +82,7 @@ _ENDED_REFUSALS: Final[dict[ReservationState, Refusal]] = {
     ReservationState.ORDERED: errors.ReservationExpired,
     ReservationState.REFUNDED: errors.AlreadyCancelled,
 }
+_PAYABLE_LATE: Final = (ReservationState.EXPIRED, ReservationState.ORDERED)
 _REFUNDED: Final = (ConfirmStatus.REFUND_DUE, ConfirmStatus.ALREADY_CANCELLED)
 _CANCELLED: Final = (ReservationState.CANCELLED, ReservationState.REVOKED)
 
@@ -97,7 +98,11 @@ class Answer:
 
 
 class ReservationService:
-    """Verbs on one reservation. A success is answered once it is committed in SQL."""
+    """Verbs on one reservation. A success is answered once it is committed in SQL.
+
+    Args:
+        retention_ms: how long the hot path knows what has ended, from its deadline on at least.
+    """
 
     def __init__(
         self,
@@ -106,12 +111,15 @@ class ReservationService:
         book: ReservationBook,
         order_secret: bytes,
         receipts: ReceiptBook,
+        *,
+        retention_ms: int,
     ) -> None:
         self._store = store
         self._applied = applied
         self._book = book
         self._order_secret = order_secret
         self._lost_holds = LostHolds(store, applied, receipts)
+        self._retention_ms = retention_ms
 
     async def get(self, reservation_id: str) -> ReservationView:
         """The reservation now. Raises ``UnknownReservation``."""
@@ -153,7 +161,7 @@ class ReservationService:
         status = ConfirmStatus(reply.status)
         if status is ConfirmStatus.UNKNOWN:
             try:
-                return await self._confirm_forgotten(target, payment_ref, receipt)
+                return await self._confirm_forgotten(target, payment_ref, receipt, reply.now_ms)
             except (errors.UnknownReservation, errors.InvalidRequest):
                 if elsewhere:
                     await self._store.claim_payment(payment_ref, target, release=True)
@@ -274,7 +282,7 @@ class ReservationService:
         raise refusal(reservation=str(target))
 
     async def _confirm_forgotten(
-        self, target: ReservationId, payment_ref: str, receipt: str | None
+        self, target: ReservationId, payment_ref: str, receipt: str | None, now_ms: int
     ) -> Answer:
         record = await self._book.reservation_record(str(target))
         if record is None:
@@ -286,6 +294,11 @@ class ReservationService:
             raise errors.AlreadyConfirmed(reservation=str(target))
         if record.state in (ReservationState.HELD, ReservationState.PAID):
             raise errors.Recovering  # its units are still the buyer's: once Redis knows them again
+        remembered = now_ms < record.deadline_ms + self._retention_ms
+        if remembered and record.state in _PAYABLE_LATE:
+            # A copy that was behind has answered. Whoever knows it may find units for this payment,
+            # or has found them: a refund besides would pay it back for nothing.
+            raise errors.Recovering
         await self._book.record_refund(record, str(target), payment_ref)
         raise self._refunded(record, target)
 
