@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 import redis
+from sqlalchemy import update
 
 from flashstock.errors import FlashstockError
 from flashstock.hotpath import keys
+from flashstock.ledger.engine import writing
+from flashstock.ledger.tables import cursors
 from flashstock.model.states import Durability, PoolState
 from flashstock.writer import quarantine, writer
 from tests.recovery.audit import check_books, read_books
@@ -136,6 +139,36 @@ async def test_a_gap_is_not_passed_but_rebuilt_once(valkey_url, sqlite_url):
         assert (await node.reservations.get(kept)).record.pool == POOL
         with pytest.raises(FlashstockError):
             await node.reservations.get(lost)
+
+
+async def test_what_has_an_earlier_id_than_the_ledgers_is_read_and_not_rebuilt(
+    valkey_url, sqlite_url
+):
+    """The clock went back while the log was built anew, and has come forward again since."""
+    settings = await settings_for(valkey_url, sqlite_url)
+    async with opened(settings) as node:
+        await open_pools(node)
+        await node.is_applied()
+        await node.stop_writing()
+        with raw(valkey_url) as client:
+            seconds, _ = client.time()
+            ahead_ms = (seconds + 2) * 1_000
+            async with writing(node.stores.engine) as connection:
+                await connection.execute(update(cursors).values(log_id=f"{ahead_ms}-0"))
+            node.gate.rebuild(0)
+            await node.gate.opened(0)
+            generation = node.stores.store.generation(0)
+            held = [await node.hold(FAST, "before")]
+
+            async def has_passed() -> bool:
+                return bool(client.time()[0] * 1_000 > ahead_ms)
+
+            await eventually(has_passed, "the clock has passed the id")
+            held.append(await node.hold(FAST, "after"))
+        node.write()
+        await is_whole(node)
+        assert node.stores.store.generation(0) == generation
+        assert [(await node.reservations.get(one)).record.pool for one in held] == [FAST, FAST]
 
 
 async def _is_open_after(node: Node, generation: int) -> bool:

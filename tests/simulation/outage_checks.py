@@ -93,7 +93,10 @@ def check_outages(
 def _pass(holds: dict[str, _Term], outage: Outage, violated: Callable[[str], None]) -> None:
     given_back_ms = outage.ended_ms - outage.began_ms - NOT_GIVEN_BACK_MS
     for reservation_id, term in holds.items():
-        if given_back_ms > 0 and outage.began_ms < term.earliest_ms:
+        # What was given meanwhile shows that it was over by then, if not yet under the newest
+        # generation: the outage took nothing from it.
+        interrupted = term.given_ms <= outage.began_ms < term.earliest_ms
+        if given_back_ms > 0 and interrupted:
             term.earliest_ms += given_back_ms
             if term.latest_ms < term.earliest_ms:
                 violated(f"{reservation_id} got nothing back of {outage}: {term}")

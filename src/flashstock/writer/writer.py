@@ -142,6 +142,10 @@ class ShardWriter:
             entries = await self._log.read(after, entries_max=READ_ENTRIES_MAX, block_ms=block_ms)
             if entries:
                 await self._check_log(cursor)
+                if entries[0].seq > cursor.seq + 1 and after != LOG_START:
+                    # Those in between have earlier ids than the hint, by a clock that went back.
+                    after = LOG_START
+                    continue
                 entries = await self._gather(entries)
                 after = entries[-1].stream_id
                 cursor = await self._apply(cursor, entries)
