@@ -19,7 +19,7 @@ from tests.tidy.sources import PACKAGE, ROOT, module_name, python_files, shown, 
 
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"model", "errors", "browsers"}),
-    frozenset({"config"}),
+    frozenset({"config", "rounds"}),
     frozenset({"hotpath", "ledger", "embedded", "client"}),
     frozenset({"recovery", "report"}),
     frozenset({"writer", "demo", "replay"}),

@@ -11,12 +11,13 @@ from typing import Any, Final
 from redis.asyncio import Redis
 
 from flashstock.api.auth import REFRESH_INTERVAL_SECONDS, Keyring
-from flashstock.errors import FlashstockError, Recovering
+from flashstock.errors import Recovering
 from flashstock.hotpath.applied import AppliedTracker
 from flashstock.hotpath.log import follow_announcements
 from flashstock.hotpath.position import Position
 from flashstock.ledger.queries import Queries
 from flashstock.recovery.gate import Gate
+from flashstock.rounds import costs_one_round
 
 logger = logging.getLogger(__name__)
 
@@ -87,10 +88,6 @@ class ApiBackground:
 async def _forever(work: Callable[[], Awaitable[None]], pause_s: float) -> None:
     """Repeat; a store that is away is somebody else's alarm."""
     while True:
-        try:
+        with costs_one_round(logger, "background work failed", logging.DEBUG):
             await work()
-        except FlashstockError as failure:
-            logger.debug("background work failed: %s", failure)
-        except Exception:  # (without it no request would hear of its commit any more)
-            logger.exception("background work failed")
         await asyncio.sleep(pause_s)

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from flashstock.errors import FlashstockError
+from flashstock.rounds import costs_one_round
 
 INTERVAL_SECONDS: Final = 60.0
 """A reconciliation reads everything, so scrapes get one that is at most about this old."""
@@ -72,11 +73,9 @@ class ProofWatch:
 
     async def _follow(self, last_round: Callable[[], Awaitable[dict[str, Any] | None]]) -> None:
         while True:
-            try:
+            document = None
+            with costs_one_round(_log, "no news of the watch", logging.DEBUG):
                 document = await last_round()
-            except FlashstockError as problem:
-                _log.debug("no news of the watch: %s", problem)
-                document = None
             if document is not None:
                 at_s = datetime.fromisoformat(document["at"]).timestamp()
                 if self.last is None or at_s > self.last.finished_at_s:

@@ -16,10 +16,10 @@ from flashstock.campaigns.course import CampaignCourse
 from flashstock.campaigns.records import item_of
 from flashstock.campaigns.tables import campaign_gift_cursors, campaign_items, campaigns
 from flashstock.campaigns.terms import Status, gift_pool_of
-from flashstock.errors import FlashstockError
 from flashstock.ledger.engine import reading
 from flashstock.ledger.tables import pools
 from flashstock.model.states import PoolState
+from flashstock.rounds import costs_one_round
 from flashstock.stockbook import pool_transfers
 from flashstock.stockbook.pool_commands import (
     PoolCommandKind,
@@ -43,12 +43,8 @@ class CampaignClosing(CampaignCourse):
     async def run(self) -> None:
         """Look again and again until cancelled; a failure costs one round."""
         while True:
-            try:
+            with costs_one_round(logger, "campaigns are not looked after now", logging.DEBUG):
                 await self.round()
-            except FlashstockError as failure:
-                logger.debug("campaigns are not looked after now: %s", failure)
-            except Exception:
-                logger.exception("a round of looking after campaigns failed")
             await asyncio.sleep(INTERVAL_S)
 
     async def round(self) -> bool:

@@ -29,6 +29,7 @@ from flashstock.ledger.tables import orders
 from flashstock.model.eligibility import Attests
 from flashstock.model.ids import ReservationId, digest_of
 from flashstock.model.states import ReservationState
+from flashstock.rounds import costs_one_round
 from flashstock.stockbook.pool_commands import PoolCommandKind, PoolCommandState
 from flashstock.stockbook.tables import pool_commands
 
@@ -98,12 +99,8 @@ class GiftGiver:
         """Give until cancelled; a failure costs one round."""
         while True:
             progress = False
-            try:
+            with costs_one_round(logger, "gifts wait", logging.DEBUG):
                 progress = await self.round()
-            except FlashstockError as failure:
-                logger.debug("gifts wait: %s", failure)
-            except Exception:
-                logger.exception("a round of giving failed")
             await asyncio.sleep(BUSY_INTERVAL_S if progress else IDLE_INTERVAL_S)
 
     async def round(self) -> bool:

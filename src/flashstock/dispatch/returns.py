@@ -48,6 +48,7 @@ from flashstock.hotpath.scripts import ReturnSaleStatus
 from flashstock.ledger.engine import reading, writing
 from flashstock.ledger.tables import orders, reservations
 from flashstock.model.ids import ReservationId, parse_reservation_id
+from flashstock.rounds import costs_one_round
 from flashstock.stockbook.posting import BOOK_TIMEOUT_MS, lock_book
 from flashstock.stockbook.tables import allocations
 
@@ -188,10 +189,8 @@ class Returns:
     async def run(self, interval_s: float = RESUME_INTERVAL_S) -> None:
         """Resume, round after round, until cancelled."""
         while True:
-            try:
+            with costs_one_round(logger, "no return was resumed this time"):
                 await self.resume()
-            except FlashstockError as failure:
-                logger.info("no return was resumed this time: %s", failure)
             await self._sleep(interval_s)
 
     async def _ask(self, wanted: ReturnOrder) -> tuple[Return, bool]:

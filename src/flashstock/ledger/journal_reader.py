@@ -17,10 +17,10 @@ from typing import Any
 from sqlalchemy import Table, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from flashstock.errors import FlashstockError
 from flashstock.ledger.engine import insert_if_absent, reading, writing
 from flashstock.ledger.tables import cursors, quarantine
 from flashstock.model import events
+from flashstock.rounds import costs_one_round
 
 Position = tuple[int, int]
 """(generation, seq) of the last event that was read."""
@@ -54,12 +54,8 @@ class JournalReader(ABC):
     async def run(self) -> None:
         """Catch up, again and again, until cancelled."""
         while True:
-            try:
+            with costs_one_round(logger, f"no {self._makes} this time"):
                 await self.catch_up()
-            except FlashstockError as failure:
-                logger.info("no %s this time: %s", self._makes, failure)
-            except Exception:
-                logger.exception("no %s this time", self._makes)
             await self._sleep(self._interval_s)
 
     @abstractmethod

@@ -17,7 +17,6 @@ from typing import Any, Final
 from sqlalchemy import delete, exists, func, not_, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from flashstock.errors import FlashstockError
 from flashstock.ledger.engine import reading, writing
 from flashstock.notices.schedule import ORDERED_TRIES, TRIES_MAX, retry_delay_ms
 from flashstock.notices.sender import Outcome, Sender
@@ -28,6 +27,7 @@ from flashstock.notices.tables import (
     webhook_endpoints,
     webhook_events,
 )
+from flashstock.rounds import costs_one_round
 
 INTERVAL_S: Final = 0.5
 LEASE_MS: Final = 30_000
@@ -77,14 +77,9 @@ class Courier:
         """Round after round; what a round meets is the next one's business."""
         try:
             while True:
-                try:
+                sent = 0
+                with costs_one_round(logger, "no webhooks this time"):
                     sent = await self.round()
-                except FlashstockError as failure:
-                    logger.info("no webhooks this time: %s", failure)
-                    sent = 0
-                except Exception:
-                    logger.exception("a round of webhooks failed")
-                    sent = 0
                 if not sent:
                     await self._sleep(INTERVAL_S)
         finally:

@@ -11,7 +11,6 @@ import orjson
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from flashstock.errors import FlashstockError
 from flashstock.ledger.engine import (
     LONG_OPERATION_TIMEOUT_MS,
     insert_if_absent,
@@ -22,6 +21,7 @@ from flashstock.notices.outbox import announce
 from flashstock.notices.tables import warnings
 from flashstock.notices.topics import WARNING_CLEARED, WARNING_RAISED
 from flashstock.notices.warnings import LOOKS, Findings, WarningKind
+from flashstock.rounds import costs_one_round
 
 INTERVAL_S: Final = 10.0
 
@@ -49,12 +49,8 @@ class Watcher:
     async def run(self) -> None:
         """Round after round; what one does not reach, the next one does."""
         while True:
-            try:
+            with costs_one_round(logger, "no look at warnings this time"):
                 await self.round()
-            except FlashstockError as failure:
-                logger.info("no look at warnings this time: %s", failure)
-            except Exception:
-                logger.exception("a look at warnings failed")
             await self._sleep(INTERVAL_S)
 
     async def round(self) -> int:

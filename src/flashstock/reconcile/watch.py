@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from flashstock.errors import FlashstockError, Overloaded, UnknownPool
+from flashstock.errors import Overloaded, UnknownPool
 from flashstock.hotpath.store import HotStore
 from flashstock.ledger.proof import Proof, ReconcilablePool
 from flashstock.ledger.queries import Queries
@@ -25,6 +25,7 @@ from flashstock.reconcile.comparison import DIFFERENCES_SHOWN_MAX, PAGE, Compari
 from flashstock.reconcile.explain import explained, time_text
 from flashstock.reconcile.groups import PAGE as GROUPS_PAGE
 from flashstock.reconcile.lag import shard_document
+from flashstock.rounds import costs_one_round
 
 LAST_ROUND: Final = "reconciliation"
 """The name under which SQL keeps what the service's own watch found last."""
@@ -90,13 +91,9 @@ class Watch:
     async def run(self, interval_s: float = INTERVAL_S) -> None:
         """Round after round until cancelled; what each found is kept in SQL for the metrics."""
         while True:
-            try:
+            with costs_one_round(logger, "no reconciliation this time"):
                 found = await self.round()
                 await self._queries.put_setting(LAST_ROUND, json.dumps(found))
-            except FlashstockError as failure:
-                logger.info("no reconciliation this time: %s", failure)
-            except Exception:
-                logger.exception("no reconciliation this time")
             await self._sleep(interval_s)
 
     async def round(self) -> dict[str, Any]:

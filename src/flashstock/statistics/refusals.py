@@ -10,8 +10,8 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from flashstock.errors import FlashstockError
 from flashstock.ledger.engine import writing
+from flashstock.rounds import costs_one_round
 from flashstock.statistics.folder import adding
 from flashstock.statistics.tables import statistics_refusals
 from flashstock.statistics.tally import minute_of
@@ -51,10 +51,8 @@ class RefusalRecorder:
         """Until cancelled; what could not be written is written with the next."""
         while True:
             await self._sleep(INTERVAL_S)
-            try:
+            with costs_one_round(logger, "refusals were not written down this time"):
                 await self.flush()
-            except FlashstockError as failure:
-                logger.info("refusals were not written down this time: %s", failure)
 
     async def flush(self) -> int:
         """Write down what was counted; how many refusals.

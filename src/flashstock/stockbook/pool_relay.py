@@ -28,6 +28,7 @@ from flashstock.ledger.engine import reading, writing
 from flashstock.ledger.tables import UNSETTLED, groups, pools
 from flashstock.model.events import decode_waves, encode_waves
 from flashstock.model.states import PoolState
+from flashstock.rounds import costs_one_round
 from flashstock.stockbook.pool_commands import (
     PoolCommand,
     PoolCommandKind,
@@ -98,12 +99,8 @@ class PoolRelay:
         """Carry commands until cancelled; a failure costs one round."""
         while True:
             progress = False
-            try:
+            with costs_one_round(logger, "commands of the book wait", logging.DEBUG):
                 progress = await self.round()
-            except FlashstockError as failure:
-                logger.debug("commands of the book wait: %s", failure)
-            except Exception:
-                logger.exception("a round of the relay failed")
             await asyncio.sleep(BUSY_INTERVAL_S if progress else IDLE_INTERVAL_S)
 
     async def round(self) -> bool:

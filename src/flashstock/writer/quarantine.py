@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final, Protocol
 
-from flashstock.errors import FlashstockError, UnknownPool
+from flashstock.errors import UnknownPool
 from flashstock.hotpath.scripts import RetractStatus
 from flashstock.hotpath.store import HotStore
 from flashstock.model.ids import parse_reservation_id
 from flashstock.model.records import ReservationRecord
 from flashstock.model.states import PoolState
+from flashstock.rounds import costs_one_round
 
 logger = logging.getLogger(__name__)
 
@@ -77,14 +78,12 @@ class QuarantinePauser:
         """Deal with what waits, now, whenever woken and every few seconds, until cancelled."""
         while True:
             self._wanted.clear()
-            try:
+            done = False
+            what = "what is in quarantine is not dealt with yet"
+            with costs_one_round(logger, what, logging.WARNING):
                 await self._deal_with_all()
-            except FlashstockError as failure:
-                logger.warning("what is in quarantine is not dealt with yet: %s", failure)
-                await asyncio.sleep(RETRY_DELAY_S)
-                continue
-            except Exception:
-                logger.exception("what is in quarantine is not dealt with yet")
+                done = True
+            if not done:
                 await asyncio.sleep(RETRY_DELAY_S)
                 continue
             with suppress(TimeoutError):
