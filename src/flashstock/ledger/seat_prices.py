@@ -8,7 +8,7 @@ from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flashstock.ledger.tables import IS_SEAT, groups, reservations
-from flashstock.model.group_records import group_of_cart
+from flashstock.model.group_records import group_id
 from flashstock.model.group_rules import parse_group_rules
 from flashstock.model.states import GroupState
 
@@ -26,7 +26,7 @@ async def seat_prices(
             reservations.c.id.in_(reservation_ids), text(IS_SEAT)
         )
     )
-    group_of = {row.id: f"{row.pool}~{group_of_cart(row.cart)}" for row in rows}
+    group_of = {row.id: group_id(row.pool, row.cart) for row in rows}
     if not group_of:
         return {}
     found = await connection.execute(

@@ -13,7 +13,7 @@ from typing import Final
 
 from flashstock.model import events
 from flashstock.model.changes import Changes, FoldViolation, GroupChange, GroupRow, ReservationRow
-from flashstock.model.group_records import group_of_cart
+from flashstock.model.group_records import group_id, group_of_cart
 from flashstock.model.states import GroupState, ReservationState
 
 PENDING: Final = frozenset({ReservationState.HELD, ReservationState.ORDERED})
@@ -61,11 +61,6 @@ def seats_moved(changes: Changes, carts: Mapping[str, str]) -> dict[str, SeatsMo
         seats.count(change.state, 1)
         seats.at_ms = max(seats.at_ms, change.seat_at_ms)
     return moved
-
-
-def group_id(pool: str, cart: str) -> str:
-    """The id of the group whose seat, in this pool, has this cart field."""
-    return f"{pool}~{group_of_cart(cart)}"
 
 
 def fold_new_seat(changes: Changes, seq: int, row: ReservationRow) -> None:

@@ -41,6 +41,12 @@ def group_of_cart(cart: str) -> str:
     return cart[len(SEAT_MARK) :] if cart.startswith(SEAT_MARK) else ""
 
 
+def group_id(pool: str, cart: str) -> str:
+    """The id of the group whose seat, in this pool, has this cart field; empty where it is none."""
+    digest = group_of_cart(cart)
+    return f"{pool}~{digest}" if digest else ""
+
+
 def paid_member(group: str, order_index: int, digest: str) -> str:
     """A paid seat's member of ``group_members``: in order of payment, before the pending ones."""
     return f"{group}a{order_index:016d}{digest}"

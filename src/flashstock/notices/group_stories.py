@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flashstock.ledger.tables import IS_SEAT, groups, reservations
 from flashstock.model import events
-from flashstock.model.group_records import cart_of_group, group_of_cart
+from flashstock.model.group_records import cart_of_group, group_id
 from flashstock.model.group_rules import parse_group_rules
 from flashstock.model.states import FailReason, GroupState, ReservationState
 from flashstock.notices.topics import (
@@ -61,8 +61,7 @@ async def _paid(
     """Paid is joined."""
     reservation = f"{event.pool}~{event.digest}"
     seat = (await _seats(connection, [reservation])).get(reservation)
-    group = _group_of(seat)
-    if seat is None or not group:
+    if seat is None or not (group := group_id(seat.pool, seat.cart)):
         return
     member = {**_member(seat), "payment_ref": event.payment_ref, "order_no": seat.order_no}
     await tell(GROUP_JOINED, {**_shown(group, event.pool), "member": member}, event.at_ms)
@@ -139,7 +138,7 @@ async def _ended(
     found = await _seats(connection, [f"{event.pool}~{digest}" for digest in digests])
     by_group: dict[str, list[dict[str, Any]]] = {}
     for seat in found.values():
-        group = _group_of(seat)
+        group = group_id(seat.pool, seat.cart)
         if group:
             by_group.setdefault(group, []).append({**_member(seat), "refund_due": False})
     reason = "left" if state is ReservationState.CANCELLED else state.value
@@ -183,11 +182,6 @@ def _shown(group: str, pool: str) -> dict[str, Any]:
 
 def _member(seat: Any) -> dict[str, Any]:
     return {"reservation": seat.id, "buyer": seat.buyer, "quantity": seat.quantity}
-
-
-def _group_of(seat: Any | None) -> str:
-    digest = group_of_cart(seat.cart) if seat is not None else ""
-    return f"{seat.pool}~{digest}" if seat is not None and digest else ""
 
 
 def _fell_with(row: Any | None, at_ms: int) -> bool:

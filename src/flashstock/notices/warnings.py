@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from flashstock.ledger.engine import reading
 from flashstock.ledger.tables import orders, pools, quarantine, refunds, reservations
-from flashstock.model.group_records import SEAT_MARK, group_of_cart
+from flashstock.model.group_records import SEAT_MARK, group_id
 from flashstock.model.group_rules import GroupType
 from flashstock.model.states import ReservationState
 from flashstock.notices.tables import warnings
@@ -261,7 +261,7 @@ async def not_newcomers(connection: AsyncConnection, now_ms: int) -> Findings:
             "order_no": row.order_no,
             "buyer": row.buyer,
             "pool": row.pool,
-            "group": f"{row.pool}~{group_of_cart(row.cart)}",
+            "group": group_id(row.pool, row.cart),
             "earlier_order_no": row.earlier,
         }
         found.add(row.order_no, detail, wrong=True)

@@ -18,7 +18,7 @@ from flashstock.hotpath.store import HotStore
 from flashstock.ledger.group_queries import StoredGroup
 from flashstock.ledger.proof import Proof
 from flashstock.ledger.queries import Queries
-from flashstock.model.group_records import GroupRecord, group_of_cart, unpack_group
+from flashstock.model.group_records import GroupRecord, group_id, unpack_group
 from flashstock.model.group_rules import GROUP_SIZE_MAX
 from flashstock.model.rules import TIME_MS_MAX
 from flashstock.model.states import GroupState
@@ -164,8 +164,7 @@ class GroupComparison:
         digests, after = [row.digest for row in rows], ("", "")
         while seats := await self._queries.live_seats(digests, after, SEATS_PAGE):
             for seat in seats:
-                group = f"{seat.pool}~{group_of_cart(seat.cart)}"
-                found[group].add(seat.id.rpartition("~")[2])
+                found[group_id(seat.pool, seat.cart)].add(seat.id.rpartition("~")[2])
             after = (seats[-1].cart, seats[-1].id)
         return found
 

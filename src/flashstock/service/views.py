@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flashstock.model.group_records import group_of_cart
+from flashstock.model.group_records import group_id
 from flashstock.model.records import ReservationRecord
 from flashstock.model.rules import PoolCounters, PoolRules
 from flashstock.model.states import ReservationState
@@ -33,8 +33,7 @@ class ReservationView:
     @property
     def group(self) -> str:
         """The id of the group that it is a seat of; empty where it is none."""
-        digest = group_of_cart(self.record.cart)
-        return f"{self.record.pool}~{digest}" if digest else ""
+        return group_id(self.record.pool, self.record.cart)
 
 
 @dataclass(frozen=True, slots=True)
