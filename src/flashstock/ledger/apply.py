@@ -14,15 +14,13 @@ from flashstock.ledger.cursor import Cursor, Cursors
 from flashstock.ledger.engine import LONG_OPERATION_TIMEOUT_MS, is_sqlite, reading, writing
 from flashstock.ledger.failures import CursorMoved, LedgerUnavailable, LogGap, is_violation
 from flashstock.ledger.quarantine import change_all_but_violations
-from flashstock.ledger.reads import IS_HELD
-from flashstock.ledger.tables import IS_SEAT, reservations
+from flashstock.ledger.tables import MAY_RUN_OUT, reservations
 from flashstock.ledger.writes import LedgerWrites
 from flashstock.ledger.writes_postgres import PostgresWrites
 from flashstock.ledger.writes_sqlite import SqliteWrites
 from flashstock.model.events import Event, LogEntry, MalformedEntry
 from flashstock.model.fold import fold
 from flashstock.model.orders import order_number
-from flashstock.model.rules import NO_DEADLINE_MS
 
 __all__ = ["Applied", "Cursor", "CursorMoved", "Ledger", "LedgerUnavailable", "LogGap"]
 
@@ -94,17 +92,14 @@ class Ledger(Cursors):
     async def interrupted_holds(self, shard: int, began_ms: int) -> dict[str, int]:
         """How many holds of each pool an outage that began then kept from being paid.
 
-        Not those that were over by then or last until somebody ends them, and no seats: those end
-        with their group, which ends when everybody was told.
+        Not those that were over by then.
         """
         statement = (
             select(reservations.c.pool, func.count())
             .where(
                 reservations.c.shard == shard,
-                IS_HELD,
+                text(MAY_RUN_OUT),
                 reservations.c.deadline_ms > began_ms,
-                reservations.c.deadline_ms < NO_DEADLINE_MS,
-                text(f"NOT {IS_SEAT}"),
             )
             .group_by(reservations.c.pool)
             .order_by(reservations.c.pool)

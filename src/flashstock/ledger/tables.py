@@ -26,11 +26,16 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
+from flashstock.model.rules import NO_DEADLINE_MS
+
 EARLY_MS: Final = 3_600_000
 ENDED_EARLY: Final = f"state <> 'held' AND deadline_ms > updated_at_ms + {EARLY_MS}"
 IS_SEAT: Final = "substr(cart, 1, 2) = 'g:'"
 """A seat of a group (``model/group_records.py``). Queries say it in these very words, else the
 planners don't see that the index of seats has every row."""
+MAY_RUN_OUT: Final = f"state = 'held' AND deadline_ms < {NO_DEADLINE_MS} AND NOT {IS_SEAT}"
+"""A hold that ends by its own deadline: seats end with their group, which ends when everybody was
+told, and some holds last until somebody ends them."""
 UNSETTLED: Final = "state = 'open' OR pending > 0 OR (state = 'failed' AND paid > 0)"
 """A group that still has seats to be paid, ended or refunded."""
 

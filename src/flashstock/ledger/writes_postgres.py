@@ -21,7 +21,7 @@ from flashstock.ledger.group_writes import (
     open_groups,
     possible_seats,
 )
-from flashstock.ledger.tables import IS_SEAT
+from flashstock.ledger.tables import IS_SEAT, MAY_RUN_OUT
 from flashstock.ledger.writes import (
     RESERVATION_COLUMNS,
     ReservationMove,
@@ -87,8 +87,7 @@ FROM moved
 
 _POSTPONE: Final = f"""
 UPDATE reservations SET deadline_ms = LEAST(deadline_ms + $1, {NO_DEADLINE_MS - 1})
-WHERE shard = $2 AND state = 'held' AND deadline_ms > $3 AND deadline_ms < {NO_DEADLINE_MS}
-    AND NOT {IS_SEAT} AND pool = ANY($4::text[])
+WHERE shard = $2 AND {MAY_RUN_OUT} AND deadline_ms > $3 AND pool = ANY($4::text[])
 """
 
 _MOVE_POOLS: Final = """

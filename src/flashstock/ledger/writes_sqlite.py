@@ -18,7 +18,7 @@ from flashstock.ledger.group_writes import (
     open_groups,
     possible_seats,
 )
-from flashstock.ledger.tables import IS_SEAT
+from flashstock.ledger.tables import IS_SEAT, MAY_RUN_OUT
 from flashstock.ledger.writes import (
     RESERVATION_COLUMNS,
     create_pools,
@@ -70,8 +70,8 @@ WHERE id = ?1 AND state = ?2
 
 _POSTPONE: Final = f"""
 UPDATE reservations SET deadline_ms = MIN(deadline_ms + ?, {NO_DEADLINE_MS - 1})
-WHERE shard = ? AND state = 'held' AND deadline_ms > ? AND deadline_ms < {NO_DEADLINE_MS}
-    AND NOT {IS_SEAT} AND pool IN (SELECT value FROM json_each(?))
+WHERE shard = ? AND {MAY_RUN_OUT} AND deadline_ms > ?
+    AND pool IN (SELECT value FROM json_each(?))
 """
 
 _MOVE_POOLS: Final = """
