@@ -166,12 +166,25 @@ class BatchDocument(BaseModel):
     items: list[BatchItemDocument]
 
 
+class OutageDocument(BaseModel):
+    """An outage whose time a recovery gave back: ``holds`` of them expire so much later."""
+
+    began_at: Time
+    ended_at: Time
+    given_back_seconds: float
+    holds: int
+
+
 class ShardDocument(BaseModel):
-    """How far SQL has followed the log. ``seq`` is null while Redis does not answer for it."""
+    """How far SQL has followed the log. ``seq`` is null while Redis does not answer for it.
+
+    ``outage`` is the last that was given back; null: in none of the last 32 recoveries.
+    """
 
     shard: int
     state: Literal["open", "recovering"]
     generation: int
+    outage: OutageDocument | None
     seq: int | None
     applied_seq: int
     lag_events: int | None
