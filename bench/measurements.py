@@ -158,7 +158,7 @@ def noop_fastapi(this: Round) -> Measured:
     return _measured(result.rate_of(result.succeeded), result, cores)
 
 
-def naive(this: Round) -> Measured:
+def naive(this: Round, application: str = "bench.naive:app") -> Measured:
     """FastAPI, redis-py, one EVALSHA per request, on a Valkey with the same settings."""
     with valkey(this.directory) as store:
         with store.connect() as client:
@@ -166,7 +166,7 @@ def naive(this: Round) -> Measured:
             for name, value in {**rules, "hold_ms": HOLD_SECONDS * 1_000}.items():
                 client.hset(f"pool:{POOL}", name, value)
         environment = {"NAIVE_REDIS_URL": store.url}
-        with asgi("bench.naive:app", this.options, this.directory, environment) as (url, pids):
+        with asgi(application, this.options, this.directory, environment) as (url, pids):
             watched = {**pids, "valkey": store.child.pid}
             result, cores = _saturate(this, this.load(url, "naive"), watched)
         with store.connect() as client:
@@ -176,6 +176,11 @@ def naive(this: Round) -> Measured:
     if available + held != POOL_UNITS or held != events or held < result.succeeded:
         raise InvariantBroken(f"the naive way: {available} left, {held} held, {events} events")
     return _measured(result.rate_of(result.succeeded), result, cores)
+
+
+def naive_untuned(this: Round) -> Measured:
+    """The same without what a good engineer adds to it."""
+    return naive(this, "bench.naive_untuned:app")
 
 
 def _reserve(
@@ -346,6 +351,13 @@ MEASUREMENTS: Final[dict[str, Measurement]] = {
         ),
         Measurement(
             "noop_fastapi_rps", "no-op on FastAPI", "requests/s", noop_fastapi, beside="naive_rps"
+        ),
+        Measurement(
+            "naive_untuned_rps",
+            "the naive way, as installed",
+            "requests/s",
+            naive_untuned,
+            beside="naive_rps",
         ),
         Measurement("seats_rps", "seats in groups of 10, fast", "seats/s", seats),
         Measurement("batch_rps", "batch endpoint, 64 a call", "reservations/s", batch),

@@ -75,18 +75,11 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     await client.aclose()
 
 
-app = FastAPI(lifespan=lifespan)
-
-
-@app.post("/v1/reservations")
-async def reserve(
-    request: Request,
-    body: Reservation,
-    idempotency_key: Annotated[str, Header(min_length=1, max_length=128)],
-) -> Response:
-    reservation_id = f"{body.pool}~{idempotency_key}"
-    status, value = await request.app.state.client.evalsha(
-        request.app.state.sha,
+async def decided(app: FastAPI, body: Reservation, key: str) -> tuple[int, dict[str, Any]]:
+    """The status and the answer, by one call of the script."""
+    reservation_id = f"{body.pool}~{key}"
+    status, value = await app.state.client.evalsha(
+        app.state.sha,
         5,
         f"pool:{body.pool}",
         f"reservation:{reservation_id}",
@@ -97,7 +90,6 @@ async def reserve(
         body.buyer,
         body.quantity,
     )
-    answer: dict[str, Any]
     if status in REFUSALS:
         answer = {"code": REFUSALS[status], "pool": body.pool, "available": value}
     else:
@@ -109,4 +101,17 @@ async def reserve(
             "state": "held",
             "expires_at_ms": value,
         }
-    return Response(orjson.dumps(answer), STATUS_CODES[status], media_type="application/json")
+    return STATUS_CODES[status], answer
+
+
+app = FastAPI(lifespan=lifespan)
+
+
+@app.post("/v1/reservations")
+async def reserve(
+    request: Request,
+    body: Reservation,
+    idempotency_key: Annotated[str, Header(min_length=1, max_length=128)],
+) -> Response:
+    status, answer = await decided(request.app, body, idempotency_key)
+    return Response(orjson.dumps(answer), status, media_type="application/json")

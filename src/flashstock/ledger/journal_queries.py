@@ -22,6 +22,15 @@ class Subject(NamedTuple):
 
     pool: str
     digest: str = ""
+    deadline_ms: int = 0
+    """That of a hold which gets back the time of an outage, where the deadline is in question."""
+
+    def was_put_off(self, kind: str, at_ms: int) -> bool:
+        """Whether that event of its pool moved its deadline, which nothing has moved since.
+
+        What an outage interrupted ends after it, and what was over before it began does not.
+        """
+        return kind == "postponed" and self.deadline_ms > at_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +49,10 @@ class JournalQueries(Reads):
     async def latest_entries(
         self, shard: int, subjects: Collection[Subject]
     ) -> dict[Subject, JournalEntry]:
-        """The last entry that names each subject, where it is among the latest of the shard."""
+        """The last entry that names each subject, where it is among the latest of the shard.
+
+        Where its deadline is in question, also one that gave its pool the time of an outage back.
+        """
         wanted = set(subjects)
         pools = {subject.pool for subject in wanted}
         found: dict[Subject, JournalEntry] = {}
@@ -60,9 +72,10 @@ class JournalQueries(Reads):
                     continue
                 entry = JournalEntry(generation, seq, kind, at_ms)
                 fields = {"", *text.split(FIELD_SEPARATOR)}
-                for subject in [s for s in wanted if s.pool == pool and s.digest in fields]:
-                    found[subject] = entry
-                    wanted.remove(subject)
+                for subject in [s for s in wanted if s.pool == pool]:
+                    if subject.digest in fields or subject.was_put_off(kind, at_ms):
+                        found[subject] = entry
+                        wanted.remove(subject)
             if len(rows) < PAGE or not wanted:
                 break
             page = statement.where(tuple_(*position) < tuple_(rows[-1][0], rows[-1][1]))

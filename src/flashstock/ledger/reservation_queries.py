@@ -9,7 +9,14 @@ from sqlalchemy import ColumnElement, Select, and_, func, or_, select, text, tup
 
 from flashstock.ledger.reads import IS_ENDED, IS_HELD, Reads, of_pool
 from flashstock.ledger.stored import RetainedReservation, StoredReservation
-from flashstock.ledger.tables import EARLY_MS, ENDED_EARLY, orders, refunds, reservations
+from flashstock.ledger.tables import (
+    EARLY_MS,
+    ENDED_EARLY,
+    MAY_RUN_OUT,
+    orders,
+    refunds,
+    reservations,
+)
 from flashstock.model.records import ReservationRecord
 from flashstock.model.states import ReservationState
 
@@ -29,6 +36,12 @@ class ReservationQueries(Reads):
     async def reservations_by_ids(self, ids: Collection[str]) -> list[StoredReservation]:
         """Those that exist, in no particular order."""
         return await self._stored(select(reservations).where(reservations.c.id.in_(ids)))
+
+    async def deadlines_of(self, ids: Collection[str]) -> dict[str, int]:
+        """Until when each of those lasts that are held and end by their own deadline."""
+        statement = select(reservations.c.id, reservations.c.deadline_ms)
+        holds = statement.where(reservations.c.id.in_(ids), text(MAY_RUN_OUT))
+        return {row[0]: row[1] for row in await self._all(holds)}
 
     async def pool_reservations(
         self, pool: str, after_id: str, limit: int

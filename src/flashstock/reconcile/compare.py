@@ -25,7 +25,8 @@ class Difference:
     store: Any
     remedy: str
     explained_by: dict[str, Any] | None = None
-    """The last journal entry of its subject: ``{generation, seq, kind, at}``."""
+    """The last journal entry of its subject, or the later one that put its deadline off:
+    ``{generation, seq, kind, at}``."""
 
     def document(self) -> dict[str, Any]:
         """As it stands in the report."""

@@ -9,6 +9,7 @@ import pytest
 
 from flashstock.ledger.apply import Cursor, CursorMoved
 from flashstock.ledger.failures import Violation
+from flashstock.ledger.journal_queries import Subject
 from flashstock.model import events
 from flashstock.model.events import Event, Held, Hold, LogEntry, Postponed
 from flashstock.model.fold import FoldViolation, fold
@@ -28,8 +29,9 @@ from tests.contract.ledger.written_log import (
 )
 
 OTHER = "pool-2"
+HOUR_MS = 3_600_000
 BEGAN_MS = NOW_MS + 60_000
-LATER_MS = BEGAN_MS + 3_600_000
+LATER_MS = BEGAN_MS + HOUR_MS
 BY_MS = LATER_MS - BEGAN_MS
 
 
@@ -124,6 +126,41 @@ async def test_all_or_nothing(book: Book, holds: dict[str, int], refused: type[E
     with pytest.raises(refused):
         await book.ledger.postpone(book.cursor, given_back(book.cursor, holds))
     assert (await deadlines(book), await book.rows("cursors"), await book.rows("journal")) == before
+
+
+async def test_a_deadline_is_explained_by_what_moved_it_last(book: Book):
+    """Held; put off; moved by its holder, held since, over by then, or without a deadline."""
+    await book.write(*STORY)
+    book.cursor = await book.ledger.postpone(
+        book.cursor, given_back(book.cursor, {POOL: 4, OTHER: 1})
+    )
+    book.log.seq = book.cursor.seq
+    longer = events.Extended(POOL, LATER_MS + 1, digest(4), LATER_MS + HOUR_MS)
+    await book.write(longer, held(10, at_ms=LATER_MS + 2))
+    seat = reservation_id(7)
+    async with book.engine.begin() as connection:
+        await connection.exec_driver_sql(
+            f"UPDATE reservations SET cart = 'g:{digest(1)}' WHERE id = '{seat}'"
+        )
+    until = await book.queries.deadlines_of([reservation_id(n) for n in range(1, 11)])
+    assert until == {
+        reservation_id(1): DEADLINE_MS + BY_MS,
+        reservation_id(4): LATER_MS + HOUR_MS,
+        reservation_id(6): BEGAN_MS,
+        reservation_id(9): NO_DEADLINE_MS - 1,
+        reservation_id(10): LATER_MS + 2 + 900_000,
+    }, "who is held and ends by a deadline of its own"
+    asked = {n: Subject(POOL, digest(n), until.get(reservation_id(n), 0)) for n in (1, 4, 6, 7, 10)}
+    found = await book.queries.latest_entries(0, asked.values())
+    assert {n: found[subject].kind for n, subject in asked.items()} == {
+        1: "postponed",
+        4: "extended",
+        6: "held",
+        7: "held",
+        10: "held",
+    }
+    without = await book.queries.latest_entries(0, [Subject(POOL, digest(1))])
+    assert [entry.kind for entry in without.values()] == ["held"], "where no deadline is asked for"
 
 
 async def test_who_was_overtaken_puts_nothing_off(book: Book):
