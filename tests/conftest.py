@@ -8,6 +8,7 @@ of its own from ``tests.servers``.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +26,11 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("flashstock")
+
+# What a shell runs in the background ignores Ctrl-C, and every process started from there would,
+# too: the ones under test are to hear it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # What the developer's shell sets must not leak into the code under test; the one exception names
 # a PostgreSQL to use instead of the wheel's, and is for the fixtures alone.

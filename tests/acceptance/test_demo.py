@@ -36,7 +36,7 @@ def descendants(pid: int) -> list[psutil.Process]:
 
 
 def wait_until_gone(processes: list[psutil.Process]) -> list[psutil.Process]:
-    _, alive = psutil.wait_procs(processes, timeout=30)
+    _, alive = psutil.wait_procs(processes, timeout=SECONDS_MAX)
     return alive
 
 
@@ -90,7 +90,7 @@ def test_a_kept_service_goes_on_and_ends_on_sigterm(tmp_path):
     address = json.loads(ended.stdout)["address"]
     pid = int(ended.stderr.split("`kill ")[1].split("`")[0])
     processes = [psutil.Process(pid), *descendants(pid)]
-    with urllib.request.urlopen(f"{address}/healthz", timeout=10) as answer:
+    with urllib.request.urlopen(f"{address}/healthz", timeout=SECONDS_MAX) as answer:
         assert answer.status == 200
     os.kill(pid, signal.SIGTERM)
     assert wait_until_gone(processes) == []
@@ -111,7 +111,7 @@ def test_a_service_that_was_told_to_stay_serves_until_it_is_ended(scenario):
         assert told, "it ended by itself"
         processes = descendants(process.pid)
         address = told.split("look around at ")[1].split("/console")[0]
-        with urllib.request.urlopen(f"{address}/demo", timeout=10) as answer:
+        with urllib.request.urlopen(f"{address}/demo", timeout=SECONDS_MAX) as answer:
             assert answer.status == 200
         process.send_signal(signal.SIGINT)
         stdout, _ = process.communicate(timeout=SECONDS_MAX)

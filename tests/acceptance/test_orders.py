@@ -108,7 +108,7 @@ def test_from_a_sale_to_its_buyer_and_back(service: Service, desk: Desk) -> None
         return [row["state"] for row in desk.done("GET", path)["returns"]] == ["done"]
 
     eventually(is_finished, "the resumer finished the return by itself")
-    again = desk.call("POST", f"{path}/return", back, key="return")
+    again = desk.asked("POST", f"{path}/return", back, key="return")
     assert (again.status_code, again.headers["idempotency-replayed"]) == (200, "true")
     shown, cursor = published(desk, "app", cursor)
     assert shown == {"mug": 31, "pin": 0}, "three quarters of 41, rounded"

@@ -17,6 +17,7 @@ from playwright.sync_api import (
     ConsoleMessage,
     Page,
     ViewportSize,
+    expect,
     sync_playwright,
 )
 
@@ -25,10 +26,13 @@ from tests.browser import chromium
 from tests.tidy.sources import ROOT
 
 ARTEFACTS = ROOT / "build" / "browser"
-PATIENCE_MS = 45_000
+PATIENCE_MS = 180_000
+"""Longer than anything that a journey waits out: a group that gathers for two minutes."""
 DESKTOP = ViewportSize(width=1_200, height=900)
 PHONE = ViewportSize(width=390, height=844)
 SMALL_PHONE = ViewportSize(width=320, height=568)
+
+expect.set_options(timeout=PATIENCE_MS)
 
 BUSY = "status of 503"
 """On a machine that does much else, a service may say so; pages have to cope."""
@@ -48,7 +52,10 @@ def browser_path() -> str:
 def browser(browser_path: str) -> Iterator[Browser]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=browser_path, args=chromium.ARGUMENTS, headless=True
+            executable_path=browser_path,
+            args=chromium.ARGUMENTS,
+            headless=True,
+            timeout=PATIENCE_MS,
         )
         yield browser
         browser.close()

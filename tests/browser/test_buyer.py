@@ -9,13 +9,13 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Response, Route, expect
 
 from flashstock.client import BlockingClient, PoolOrder
 from flashstock.storefront.opening import delay_ms
 from tests.acceptance.processes import Service
 from tests.browser.accessibility import findings
-from tests.browser.buying import counts, press, start_sale, status
+from tests.browser.buying import come_true, counts, press, start_sale, status, ticks_down
 from tests.browser.conftest import PHONE, Visitors
 from tests.browser.running_sale import RunningSale
 
@@ -47,26 +47,30 @@ def test_wait_for_ones_turn_buy_and_pay(visitors: Visitors):
     state = looked.value.json()
     assert state["opening"]["yours_ms"] / 1_000 == turn.total_seconds()
     opens_at = datetime.fromisoformat(state["starts_at"])
-    with page.expect_response("**/buy") as bought:
+    with page.expect_response(is_granted) as bought:
         # On a slow machine it may have opened by now; then one waits for one's turn, too.
         page.get_by_role("button", name=re.compile("^Buy (one|when it opens)$")).click()
     asked_at = datetime.fromisoformat(bought.value.json()["now"])
-    # A page knows the shop's clock as well as answers come and go; the margin is for that.
-    assert asked_at >= opens_at + turn - timedelta(seconds=0.75)
+    # A page knows the shop's clock as well as answers come and go; the margin is for that. It is
+    # less than the turn: whoever doesn't wait for it asks too early.
+    assert asked_at >= opens_at + turn - timedelta(seconds=1.25)
     status(page, "One unit is held for you")
     counts(page, available=2, held=1, sold=0)
     assert findings(page) == []
     left = page.get_by_role("timer", name="Time left to pay")
-    first = left.inner_text()
-    assert re.fullmatch(r"0?9:[0-5]\d|10:00", first)
-    expect(left).not_to_have_text(first)
-    assert left.inner_text() < first, "it ticks down"
+    expect(left).to_have_text(re.compile(r"^(0[5-9]:[0-5]\d|10:00)$"))
+    ticks_down(left)
     expect(page.get_by_text("Paying is simulated")).to_be_visible()
     press(page, "Pay")
     status(page, "Paid: it is yours")
     expect(page.locator("#detail")).to_have_text(re.compile(r"Order number \d+\."))
     counts(page, available=2, held=0, sold=1)
     assert findings(page) == []
+
+
+def is_granted(response: Response) -> bool:
+    """Whether it is the answer to a wish that was not put off: a busy shop is asked again."""
+    return response.url.endswith("/buy") and response.status == 201
 
 
 def become_one_of_the_last(page: Page, sale: str) -> timedelta:
@@ -99,9 +103,12 @@ def test_sold_out_and_back(visitors: Visitors):
     sale = start_sale(lucky, Units=1)
     late.goto(sale)
     status(late, "On sale")
+    late.get_by_role("button", name="Buy one").focus()
     press(lucky, "Buy one")
     status(lucky, "One unit is held for you")
     status(late, "Sold out right now")
+    # What is disabled has no focus: it would be nowhere.
+    expect(late.get_by_role("status")).to_be_focused()
     expect(late.locator("#detail")).to_contain_text("1 unit held and not paid yet")
     expect(late.get_by_role("button", name="Buy one")).to_be_disabled()
     assert findings(late) == []
@@ -120,7 +127,13 @@ def test_somebody_is_faster(visitors: Visitors):
     sale = start_sale(lucky, Units=1)
     late.goto(sale)
     status(late, "On sale")
-    late.route("**/state", lambda _: None)  # nothing is heard of the sale any more
+    unanswered: list[Route] = []
+
+    def hear_nothing(route: Route) -> None:
+        unanswered.append(route)
+
+    late.route("**/state", hear_nothing)
+    come_true(late, lambda: unanswered, "the look before has been answered")
     press(lucky, "Buy one")
     status(lucky, "One unit is held for you")
     press(late, "Buy one")
@@ -157,8 +170,9 @@ def test_the_time_to_pay_runs_out(visitors: Visitors):
     assert findings(page) == []
     rival.goto(sale)
     press(rival, "Buy one")
-    # In time or, on a slow machine, late: the unit is there.
-    rival.get_by_role("button", name=re.compile("^Pay( late)?$")).click()
+    # Late as well, so that it is one button at any speed; but the unit is there.
+    status(rival, "The time to pay is up")
+    press(rival, "Pay late")
     status(rival, "Paid: it is yours")
     press(page, "Pay late")
     status(page, "Paid too late, and none is left")

@@ -12,12 +12,10 @@ from playwright.sync_api import Page, expect
 from flashstock.client import BlockingClient, GroupBuy, PoolOrder
 from tests.acceptance.processes import Service, run_flashstock, serving
 from tests.browser.accessibility import findings, too_wide
-from tests.browser.conftest import DESKTOP, PATIENCE_MS, SMALL_PHONE, Visitors, picture
+from tests.browser.conftest import DESKTOP, SMALL_PHONE, Visitors, picture
 from tests.browser.running_sale import RunningSale
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(600)]
-
-expect.set_options(timeout=PATIENCE_MS)
 
 POOL = "sneaker"
 UNITS = 1_000_000
@@ -70,6 +68,12 @@ def sign_in(page: Page, key: str) -> None:
     page.get_by_role("button", name="Sign in").click()
 
 
+def section(page: Page, title: str) -> None:
+    """Go there, and be there: the overview has links of the same names as other pages."""
+    page.get_by_role("navigation").get_by_role("link", name=title, exact=True).click()
+    expect(page.get_by_role("heading", level=1, name=title)).to_be_visible()
+
+
 def press(page: Page, name: str) -> None:
     page.get_by_role("button", name=name, exact=True).click()
 
@@ -108,6 +112,8 @@ def test_sign_in_watch_and_sign_out(visitors: Visitors, keys: Keys):
     page.screenshot(path=picture("console-overview"), full_page=True)
     assert page.request.get("/demo").status == 404, "nobody asked for a shop"
     press(page, "Sign out")
+    # Another page that is asked for at once would cut the way out off.
+    expect(page.get_by_role("button", name="Sign in")).to_be_visible()
     page.goto("/console/pools")
     expect(page.get_by_role("button", name="Sign in")).to_be_visible()
 
@@ -118,8 +124,9 @@ def test_pause_add_stock_release_a_hold_and_find_it_on_record(
     page = visitors.page()
     page.on("dialog", lambda dialog: dialog.accept())
     sign_in(page, keys.desk)
-    page.get_by_role("navigation").get_by_role("link", name="Pools").click()
+    section(page, "Pools")
     page.get_by_role("link", name=POOL, exact=True).click()
+    expect(page.get_by_role("heading", level=1, name=POOL)).to_be_visible()
     moves(page, "sold")
 
     press(page, "Pause")
@@ -135,7 +142,7 @@ def test_pause_add_stock_release_a_hold_and_find_it_on_record(
 
     with BlockingClient(service.url, api_key=keys.shop) as shop:
         held = shop.reserve(POOL, "ada lovelace", 2, "ada-1").reservation
-        page.get_by_role("navigation").get_by_role("link", name="Reservations").click()
+        section(page, "Reservations")
         page.get_by_label(re.compile("^Buyer")).fill("ada lovelace")
         press(page, "Search")
         page.get_by_role("link", name=held.id).click()
@@ -144,7 +151,7 @@ def test_pause_add_stock_release_a_hold_and_find_it_on_record(
         expect(page.get_by_role("button", name="Release")).to_have_count(0)
         assert shop.reservation(held.id).state in {"cancelled", "revoked"}
 
-    page.get_by_role("navigation").get_by_role("link", name="Audit log").click()
+    section(page, "Audit log")
     changes = page.get_by_role("region", name="Changes")
     for deed in ("/pause", "/adjust", "/resume", "/release"):
         row = changes.get_by_role("row").filter(has_text=deed)
@@ -157,7 +164,7 @@ def test_watch_a_group_until_it_forms(visitors: Visitors, service: Service, keys
     sign_in(page, keys.desk)
     with BlockingClient(service.url, api_key=keys.shop) as shop:
         opener = shop.open_group(TOGETHER, "ada", "ada-2").reservation
-        page.get_by_role("navigation").get_by_role("link", name="Groups").click()
+        section(page, "Groups")
         page.get_by_role("link", name=TOGETHER, exact=True).click()
         page.get_by_role("link", name=opener.id).click()
         expect(page.get_by_test_id("time-left")).to_be_visible()
@@ -176,7 +183,7 @@ def test_watch_a_group_until_it_forms(visitors: Visitors, service: Service, keys
 def test_the_books_balance_and_a_repair_has_nothing_to_do(visitors: Visitors, keys: Keys):
     page = visitors.page()
     sign_in(page, keys.desk)
-    page.get_by_role("navigation").get_by_role("link", name="Reconciliation").click()
+    section(page, "Reconciliation")
     page.get_by_role("link", name="Compare everything now").click()
     expect(page.get_by_test_id("reconciled")).to_have_text("the books balance")
     page.get_by_role("link", name="Preview a repair").click()

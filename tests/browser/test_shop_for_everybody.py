@@ -9,8 +9,8 @@ import pytest
 from playwright.sync_api import Page, Request, Route, expect
 
 from tests.browser.accessibility import findings, too_wide
-from tests.browser.buying import counts, press, start_sale, status
-from tests.browser.conftest import PHONE, SMALL_PHONE, Visitors
+from tests.browser.buying import counts, press, start_sale, status, ticks_down
+from tests.browser.conftest import PATIENCE_MS, PHONE, SMALL_PHONE, Visitors
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(600)]
 
@@ -21,24 +21,24 @@ def test_a_busy_shop_is_asked_again_with_the_same_wish(visitors: Visitors):
     start_sale(page)
     status(page, "On sale")
     wishes = sent_to(page, "buy")
-    busy = 1
+    busy = True
 
     def answer(route: Route) -> None:
-        nonlocal busy
         if not busy:
             route.continue_()
             return
-        busy -= 1
         problem = {"code": "overloaded", "title": "Too many", "detail": "Too many"}
-        route.fulfill(status=503, headers={"Retry-After": "1"}, json=problem)
+        # The longest that a page waits: it is looked at meanwhile.
+        route.fulfill(status=503, headers={"Retry-After": "8"}, json=problem)
 
     page.route("**/buy", answer)
     press(page, "Buy one")
     status(page, "The shop is busy: trying again")
     expect(page.locator("#detail")).to_contain_text("It is the same request")
     assert findings(page) == []
+    busy = False
     status(page, "One unit is held for you")
-    assert len(wishes) == 2
+    assert len(wishes) >= 2
     assert len({wish.post_data for wish in wishes}) == 1
     counts(page, available=2, held=1)
 
@@ -54,7 +54,11 @@ def test_an_answer_that_is_lost_costs_no_second_unit(visitors: Visitors):
         if lost:
             route.continue_()
             return
-        lost.append(route.fetch().status)  # the shop has done it
+        answer = route.fetch(timeout=PATIENCE_MS)
+        if answer.status == 503:
+            route.fulfill(response=answer)  # it is asked again
+            return
+        lost.append(answer.status)  # the shop has done it
         route.abort()
 
     page.route("**/buy", lose_the_first)
@@ -80,7 +84,7 @@ def test_a_wrong_clock_of_the_visitors_changes_nothing(visitors: Visitors):
     page.add_init_script("const real = Date.now; Date.now = () => real() + 3_600_000;")
     start_sale(page, Opens_in=600)
     status(page, "Not open yet")
-    expect(page.locator("#clock")).to_have_text(re.compile(r"(09:|10:00)"))
+    expect(page.locator("#clock")).to_have_text(re.compile(r"(0[5-9]:|10:00)"))
     expect(page.locator("#clock-note")).to_contain_text("ahead; the shop's counts")
     expect(page.locator("#fairness")).to_contain_text("spreads the first requests over 2.0 s")
 
@@ -138,7 +142,7 @@ def test_what_ticks_is_not_read_aloud(page: Page):
     )
     left = page.get_by_role("timer", name="Time left to pay")
     for _ in range(2):
-        expect(left).not_to_have_text(left.inner_text())
+        ticks_down(left)
     assert page.evaluate("window.said") == []
     press(page, "Pay")
     status(page, "Paid: it is yours")

@@ -42,6 +42,7 @@ class Kind:
 
 def _signalled(what: str, how: signal.Signals) -> Inflict:
     async def inflict(site: Site, random: Random) -> bool:
+        await site.let_live(what)
         victim = site.process(what, random.randrange(WORKERS))
         if victim is None:
             return False

@@ -121,7 +121,7 @@ def test_what_pages_load_is_served_from_here(shop: Shop):
     loaded = re.findall(r'(?:src|href)="(/console/static/[^"]+)"', page)
     assert len(set(loaded)) >= 5
     for path in loaded:
-        answer = httpx.get(f"{shop.url}{path}")
+        answer = httpx.get(f"{shop.url}{path}", timeout=60)
         assert answer.status_code == 200, path
         assert answer.headers["content-security-policy"] == CONTENT_POLICY
     assert "//" not in re.sub(r"<!--.*?-->", "", page).replace("</", "")
@@ -153,6 +153,6 @@ def test_without_keys_everybody_here_is_an_admin_and_nobody_elsewhere(empty_serv
     assert "no API keys" in Visitor(empty_service.url).get("/console")
     elsewhere = {"host": "rebound.example"}
     for path in ("/console", "/console/pools", "/console/sign-in"):
-        response = httpx.get(f"{empty_service.url}{path}", headers=elsewhere)
+        response = httpx.get(f"{empty_service.url}{path}", headers=elsewhere, timeout=60)
         assert response.status_code == 403, path
         assert response.headers["content-security-policy"] == CONTENT_POLICY

@@ -99,9 +99,9 @@ def test_a_changed_cookie_is_worth_nothing(shop: Shop):
     cookie = visitor.cookie
     visitor.client.cookies.clear()
     headers = {"cookie": f"flashstock_console={cookie[:-2]}xx"}
-    assert httpx.get(f"{shop.url}/console", headers=headers).status_code == 303
+    assert httpx.get(f"{shop.url}/console", headers=headers, timeout=60).status_code == 303
     headers = {"cookie": f"flashstock_console={cookie}"}
-    assert httpx.get(f"{shop.url}/console", headers=headers).status_code == 200
+    assert httpx.get(f"{shop.url}/console", headers=headers, timeout=60).status_code == 200
 
 
 def test_a_revoked_key_ends_its_sessions(shop: Shop):

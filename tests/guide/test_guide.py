@@ -16,11 +16,11 @@ from tests.guide.pages import Step, steps
 from tests.servers import free_port
 from tests.tidy.sources import ROOT
 
-pytestmark = pytest.mark.acceptance
+PATIENCE_S = 280.0
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(PATIENCE_S + 20)]
 
 DOCS = ROOT / "docs"
 PAGES = [*sorted((DOCS / "guide").glob("[0-9]*.md")), DOCS / "quick-start.md", DOCS / "runbook.md"]
-PATIENCE_S = 110.0
 PORT_OF_THE_GUIDE = "8080"
 
 

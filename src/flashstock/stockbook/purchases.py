@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from flashstock.errors import DocumentClosed, InsufficientStock, InvalidRequest, UnknownPurchase
+from flashstock.errors import InsufficientStock, InvalidRequest, UnknownPurchase
 from flashstock.ledger.engine import reading, writing
 from flashstock.model.stock import MovementKind, Posting, StockCommand, StockState
 from flashstock.stockbook.arrivals import Arrival, arriving
 from flashstock.stockbook.asked import Asked, open_document, payload_text
+from flashstock.stockbook.documents import Columns, Documents
 from flashstock.stockbook.posting import BOOK_TIMEOUT_MS, earlier_number, lock_book, post
 from flashstock.stockbook.tables import purchase_lines, purchases
 
@@ -67,6 +68,18 @@ class Received:
     sku: str
     quantity: int
     damaged: int = 0
+
+
+def _read(head: Columns, lines: Sequence[Columns]) -> Purchase:
+    columns = {**head, "state": PurchaseState(head["state"])}
+    return Purchase(**columns, lines=tuple(PurchaseLine(**line) for line in lines))
+
+
+_PURCHASES: Final = Documents("purchase", purchases, purchase_lines, _read, UnknownPurchase)
+
+
+async def _open(connection: AsyncConnection, number: int) -> Purchase:
+    return _PURCHASES.must_be(await _PURCHASES.one(connection, number), PurchaseState.OPEN)
 
 
 class Purchases:
@@ -127,7 +140,7 @@ class Purchases:
                     actor=asked.actor,
                 )
                 await post(connection, command, now_ms)
-            return await _purchase(connection, number), not created
+            return await _PURCHASES.one(connection, number), not created
 
     async def receive(
         self, asked: Asked, number: int, came: Sequence[Received] | None = None
@@ -153,7 +166,7 @@ class Purchases:
         async with writing(self._engine, BOOK_TIMEOUT_MS) as connection:
             await lock_book(connection)
             if await earlier_number(connection, command) is not None:
-                return await _purchase(connection, number), True
+                return await _PURCHASES.one(connection, number), True
             found = await _open(connection, number)
             if came is None:
                 came = [Received(line.sku, line.expected) for line in found.lines if line.expected]
@@ -190,7 +203,7 @@ class Purchases:
         async with writing(self._engine, BOOK_TIMEOUT_MS) as connection:
             await lock_book(connection)
             if await earlier_number(connection, command) is not None:
-                return await _purchase(connection, number), True
+                return await _PURCHASES.one(connection, number), True
             found = await _open(connection, number)
             back = (StockState.IN_TRANSIT, StockState.SUPPLIER)
             postings = tuple(
@@ -212,30 +225,26 @@ class Purchases:
             UnknownPurchase: there is none of this id.
         """
         async with reading(self._engine) as connection:
-            return await _purchase(connection, number)
+            return await _PURCHASES.one(connection, number)
 
     async def page(
         self, after: int, limit: int, state: PurchaseState | None = None
     ) -> list[Purchase]:
         """Purchases by id, those of one state if one is named."""
-        statement = select(purchases).where(purchases.c.id > after).order_by(purchases.c.id)
-        if state is not None:
-            statement = statement.where(purchases.c.state == state.value)
         async with reading(self._engine) as connection:
-            rows = (await connection.execute(statement.limit(limit))).all()
-            return await _with_lines(connection, rows)
+            return await _PURCHASES.page(connection, after, limit, state)
 
     async def _close(
         self, connection: AsyncConnection, number: int, state: PurchaseState
     ) -> Purchase:
         """Note that it changed, and (where nothing is expected any more) how it ended."""
-        found = await _purchase(connection, number)
+        found = await _PURCHASES.one(connection, number)
         values: dict[str, Any] = {"updated_at_ms": self._clock()}
         if not any(line.expected for line in found.lines):
             values["state"] = state.value
         change = update(purchases).where(purchases.c.id == number).values(values)
         await connection.execute(change)
-        return await _purchase(connection, number)
+        return await _PURCHASES.one(connection, number)
 
 
 def document_reference(number: int) -> str:
@@ -258,40 +267,3 @@ def _within(found: Purchase, came: Sequence[Received]) -> Sequence[Received]:
                 balance=expected.get(row.sku, 0),
             )
     return came
-
-
-async def _open(connection: AsyncConnection, number: int) -> Purchase:
-    found = await _purchase(connection, number)
-    if found.state is not PurchaseState.OPEN:
-        raise DocumentClosed(
-            f"purchase {number} is {found.state}", purchase=number, state=found.state.value
-        )
-    return found
-
-
-async def _purchase(connection: AsyncConnection, number: int) -> Purchase:
-    rows = await connection.execute(select(purchases).where(purchases.c.id == number))
-    found = await _with_lines(connection, rows.all())
-    if not found:
-        raise UnknownPurchase(f"there is no purchase {number}", purchase=number)
-    return found[0]
-
-
-async def _with_lines(connection: AsyncConnection, rows: Sequence[Any]) -> list[Purchase]:
-    lines: dict[int, list[PurchaseLine]] = {row.id: [] for row in rows}
-    statement = (
-        select(purchase_lines)
-        .where(purchase_lines.c.purchase.in_(list(lines)))
-        .order_by(purchase_lines.c.sku)
-    )
-    for row in await connection.execute(statement):
-        fields = row._asdict()
-        lines[fields.pop("purchase")].append(PurchaseLine(**fields))
-    return [_stored(row, lines[row.id]) for row in rows]
-
-
-def _stored(row: Any, lines: Sequence[PurchaseLine]) -> Purchase:
-    fields = row._asdict()
-    del fields["command_id"], fields["payload_digest"]
-    fields["state"] = PurchaseState(row.state)
-    return Purchase(**fields, lines=tuple(lines))

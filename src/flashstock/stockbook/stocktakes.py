@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Final
 
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from flashstock.errors import DocumentClosed, OwnStocktake, StocktakeOutdated, UnknownStocktake
+from flashstock.errors import OwnStocktake, StocktakeOutdated, UnknownStocktake
 from flashstock.ledger.engine import reading, writing
 from flashstock.model.stock import (
     ON_HAND,
@@ -22,6 +22,7 @@ from flashstock.model.stock import (
 )
 from flashstock.stockbook.arrivals import Arrival, arriving
 from flashstock.stockbook.asked import Asked, open_document, payload_text
+from flashstock.stockbook.documents import Columns, Documents
 from flashstock.stockbook.posting import (
     BOOK_TIMEOUT_MS,
     balances_of,
@@ -76,6 +77,14 @@ class Stocktake:
     counts: tuple[Count, ...] = ()
 
 
+def _read(head: Columns, counts: Sequence[Columns]) -> Stocktake:
+    columns = {**head, "state": StocktakeState(head["state"])}
+    return Stocktake(**columns, counts=tuple(Count(**count) for count in counts))
+
+
+_STOCKTAKES: Final = Documents("stocktake", stocktakes, stocktake_counts, _read, UnknownStocktake)
+
+
 class Stocktakes:
     """Every method raises ``LedgerUnavailable``.
 
@@ -120,7 +129,7 @@ class Stocktakes:
                     for sku, n in found
                 ]
                 await connection.execute(insert(stocktake_counts), rows)
-            return await _stocktake(connection, number), not created
+            return await _STOCKTAKES.one(connection, number), not created
 
     async def approve(
         self, number: int, approver: str, *, may_approve_own: bool, reason: str = ""
@@ -141,10 +150,10 @@ class Stocktakes:
         """
         async with writing(self._engine, BOOK_TIMEOUT_MS) as connection:
             await lock_book(connection)
-            found = await _stocktake(connection, number)
+            found = await _STOCKTAKES.one(connection, number)
             if found.state is StocktakeState.APPROVED:
                 return found, True
-            _must_be_counted(found)
+            _STOCKTAKES.must_be(found, StocktakeState.COUNTED)
             if found.counted_by == approver and not may_approve_own:
                 raise OwnStocktake(f"{approver!r} counted it", stocktake=number)
             moved = await _moved_since(connection, found)
@@ -181,10 +190,10 @@ class Stocktakes:
         """
         async with writing(self._engine, BOOK_TIMEOUT_MS) as connection:
             await lock_book(connection)
-            found = await _stocktake(connection, number)
+            found = await _STOCKTAKES.one(connection, number)
             if found.state is StocktakeState.REJECTED:
                 return found, True
-            _must_be_counted(found)
+            _STOCKTAKES.must_be(found, StocktakeState.COUNTED)
             state = StocktakeState.REJECTED
             return await self._decide(connection, number, state, decider, reason), False
 
@@ -195,18 +204,14 @@ class Stocktakes:
             UnknownStocktake: there is none of this id.
         """
         async with reading(self._engine) as connection:
-            return await _stocktake(connection, number)
+            return await _STOCKTAKES.one(connection, number)
 
     async def page(
         self, after: int, limit: int, state: StocktakeState | None = None
     ) -> list[Stocktake]:
         """Stocktakes by id, those of one state if one is named."""
-        statement = select(stocktakes).where(stocktakes.c.id > after).order_by(stocktakes.c.id)
-        if state is not None:
-            statement = statement.where(stocktakes.c.state == state.value)
         async with reading(self._engine) as connection:
-            rows = (await connection.execute(statement.limit(limit))).all()
-            return await _with_counts(connection, rows)
+            return await _STOCKTAKES.page(connection, after, limit, state)
 
     async def _decide(
         self,
@@ -223,14 +228,7 @@ class Stocktakes:
             "reason": reason,
         }
         await connection.execute(update(stocktakes).where(stocktakes.c.id == number).values(values))
-        return await _stocktake(connection, number)
-
-
-def _must_be_counted(found: Stocktake) -> None:
-    if found.state is not StocktakeState.COUNTED:
-        raise DocumentClosed(
-            f"stocktake {found.id} is {found.state}", stocktake=found.id, state=found.state.value
-        )
+        return await _STOCKTAKES.one(connection, number)
 
 
 async def _last_number(connection: AsyncConnection) -> int:
@@ -267,30 +265,3 @@ async def _postings(
         if count.difference < 0
     ]
     return await arriving(connection, StockState.STOCKTAKE, too_many), losses
-
-
-async def _stocktake(connection: AsyncConnection, number: int) -> Stocktake:
-    rows = await connection.execute(select(stocktakes).where(stocktakes.c.id == number))
-    found = await _with_counts(connection, rows.all())
-    if not found:
-        raise UnknownStocktake(f"there is no stocktake {number}", stocktake=number)
-    return found[0]
-
-
-async def _with_counts(connection: AsyncConnection, rows: Sequence[Any]) -> list[Stocktake]:
-    counts: dict[int, list[Count]] = {row.id: [] for row in rows}
-    statement = (
-        select(stocktake_counts)
-        .where(stocktake_counts.c.stocktake.in_(list(counts)))
-        .order_by(stocktake_counts.c.sku)
-    )
-    for row in await connection.execute(statement):
-        counts[row.stocktake].append(Count(row.sku, row.expected, row.counted))
-    return [_stored(row, counts[row.id]) for row in rows]
-
-
-def _stored(row: Any, counts: Sequence[Count]) -> Stocktake:
-    fields = row._asdict()
-    del fields["command_id"], fields["payload_digest"]
-    fields["state"] = StocktakeState(row.state)
-    return Stocktake(**fields, counts=tuple(counts))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from flashstock.errors import DocumentClosed, InsufficientStock, InvalidRequest, UnknownTransfer
@@ -15,6 +15,7 @@ from flashstock.ledger.engine import reading, writing
 from flashstock.model.stock import MovementKind, Posting, StockCommand, StockState
 from flashstock.stockbook.arrivals import Arrival, arriving
 from flashstock.stockbook.asked import Asked, open_document, payload_text
+from flashstock.stockbook.documents import Columns, Documents
 from flashstock.stockbook.posting import (
     BOOK_TIMEOUT_MS,
     earlier_number,
@@ -86,6 +87,18 @@ class Came:
         return self.quantity + self.damaged + self.lost
 
 
+def _read(head: Columns, lines: Sequence[Columns]) -> Transfer:
+    columns = {**head, "state": TransferState(head["state"])}
+    return Transfer(**columns, lines=tuple(TransferLine(**line) for line in lines))
+
+
+_TRANSFERS: Final = Documents("transfer", transfers, transfer_lines, _read, UnknownTransfer)
+
+
+async def _open(connection: AsyncConnection, number: int) -> Transfer:
+    return _TRANSFERS.must_be(await _TRANSFERS.one(connection, number), TransferState.OPEN)
+
+
 class Transfers:
     """Every method raises ``LedgerUnavailable``; those that move stock may be repeated.
 
@@ -142,7 +155,7 @@ class Transfers:
                     actor=asked.actor,
                 )
                 await post(connection, command, now_ms)
-            return await _transfer(connection, number), not created
+            return await _TRANSFERS.one(connection, number), not created
 
     async def dispatch(
         self, asked: Asked, number: int, leaving: Mapping[str, int] | None = None
@@ -158,7 +171,7 @@ class Transfers:
         async with writing(self._engine, BOOK_TIMEOUT_MS) as connection:
             await lock_book(connection)
             if await earlier_number(connection, command) is not None:
-                return await _transfer(connection, number), True
+                return await _TRANSFERS.one(connection, number), True
             found = await _open(connection, number)
             units = leaving or {line.sku: line.outgoing for line in found.lines if line.outgoing}
             outgoing = {line.sku: line.outgoing for line in found.lines}
@@ -188,7 +201,7 @@ class Transfers:
         async with writing(self._engine, BOOK_TIMEOUT_MS) as connection:
             await lock_book(connection)
             if await earlier_number(connection, command) is not None:
-                return await _transfer(connection, number), True
+                return await _TRANSFERS.one(connection, number), True
             found = await _open(connection, number)
             in_transit = {line.sku: line.in_transit for line in found.lines}
             if came is None:
@@ -217,7 +230,7 @@ class Transfers:
         async with writing(self._engine, BOOK_TIMEOUT_MS) as connection:
             await lock_book(connection)
             if await earlier_number(connection, command) is not None:
-                return await _transfer(connection, number), True
+                return await _TRANSFERS.one(connection, number), True
             found = await _open(connection, number)
             back = (StockState.OUTGOING, StockState.AVAILABLE)
             postings = tuple(
@@ -241,18 +254,14 @@ class Transfers:
             UnknownTransfer: there is none of this id.
         """
         async with reading(self._engine) as connection:
-            return await _transfer(connection, number)
+            return await _TRANSFERS.one(connection, number)
 
     async def page(
         self, after: int, limit: int, state: TransferState | None = None
     ) -> list[Transfer]:
         """Transfers by id, those of one state if one is named."""
-        statement = select(transfers).where(transfers.c.id > after).order_by(transfers.c.id)
-        if state is not None:
-            statement = statement.where(transfers.c.state == state.value)
         async with reading(self._engine) as connection:
-            rows = (await connection.execute(statement.limit(limit))).all()
-            return await _with_lines(connection, rows)
+            return await _TRANSFERS.page(connection, after, limit, state)
 
     async def _advance(
         self, connection: AsyncConnection, number: int, more: Mapping[str, Mapping[str, int]]
@@ -262,7 +271,7 @@ class Transfers:
             which = (transfer_lines.c.transfer == number) & (transfer_lines.c.sku == sku)
             sums = {name: transfer_lines.c[name] + units for name, units in columns.items()}
             await connection.execute(update(transfer_lines).where(which).values(sums))
-        found = await _transfer(connection, number)
+        found = await _TRANSFERS.one(connection, number)
         values: dict[str, Any] = {"updated_at_ms": self._clock()}
         if not any(line.outgoing or line.in_transit for line in found.lines):
             left = any(line.dispatched for line in found.lines)
@@ -270,7 +279,7 @@ class Transfers:
             values |= {"state": state.value}
         change = update(transfers).where(transfers.c.id == number).values(values)
         await connection.execute(change)
-        return await _transfer(connection, number)
+        return await _TRANSFERS.one(connection, number)
 
 
 def document_reference(number: int) -> str:
@@ -311,40 +320,3 @@ def _within(
 
 def _words(state: StockState) -> str:
     return state.value.replace("_", " ")
-
-
-async def _open(connection: AsyncConnection, number: int) -> Transfer:
-    found = await _transfer(connection, number)
-    if found.state is not TransferState.OPEN:
-        raise DocumentClosed(
-            f"transfer {number} is {found.state}", transfer=number, state=found.state.value
-        )
-    return found
-
-
-async def _transfer(connection: AsyncConnection, number: int) -> Transfer:
-    rows = await connection.execute(select(transfers).where(transfers.c.id == number))
-    found = await _with_lines(connection, rows.all())
-    if not found:
-        raise UnknownTransfer(f"there is no transfer {number}", transfer=number)
-    return found[0]
-
-
-async def _with_lines(connection: AsyncConnection, rows: Sequence[Any]) -> list[Transfer]:
-    lines: dict[int, list[TransferLine]] = {row.id: [] for row in rows}
-    statement = (
-        select(transfer_lines)
-        .where(transfer_lines.c.transfer.in_(list(lines)))
-        .order_by(transfer_lines.c.sku)
-    )
-    for row in await connection.execute(statement):
-        fields = row._asdict()
-        lines[fields.pop("transfer")].append(TransferLine(**fields))
-    return [_stored(row, lines[row.id]) for row in rows]
-
-
-def _stored(row: Any, lines: Sequence[TransferLine]) -> Transfer:
-    fields = row._asdict()
-    del fields["command_id"], fields["payload_digest"]
-    fields["state"] = TransferState(row.state)
-    return Transfer(**fields, lines=tuple(lines))

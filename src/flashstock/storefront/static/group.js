@@ -56,8 +56,10 @@ async function decide(doing, verb, body) {
 }
 
 async function readSeat(hold) {
+  const before = me;
   const answer = await talk.ask("GET", `/demo/reservations/${encodeURIComponent(hold.id)}`);
-  if (answer.decided) become(answer.ok ? { step: "idle", hold: { ...hold, ...answer.body } } : { step: "idle" });
+  // What the visitor did meanwhile is newer than this answer.
+  if (answer.decided && me === before) become(answer.ok ? { step: "idle", hold: { ...hold, ...answer.body } } : { step: "idle" });
 }
 
 // Whether what became of the group may have changed the visitor's seat.

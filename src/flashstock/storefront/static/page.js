@@ -39,16 +39,17 @@ export function show(id, shown) {
 
 function button(id, wanted, acts) {
   const it = part(id);
+  // Whoever uses the keyboard must not fall off the page with a button that goes, or does nothing.
   const focused = document.activeElement === it;
   show(id, Boolean(wanted));
   if (!wanted) {
-    // Whoever uses the keyboard must not fall off the page with the button.
     if (focused) part("status").focus();
     return;
   }
   say(id, wanted.label);
   it.onclick = wanted.act ? acts[wanted.act] : null;
   if (it.disabled !== Boolean(wanted.disabled)) it.disabled = Boolean(wanted.disabled);
+  if (focused && it.disabled) part("status").focus();
   if (wanted.pressed === undefined) it.removeAttribute("aria-pressed");
   else it.setAttribute("aria-pressed", String(wanted.pressed));
 }
