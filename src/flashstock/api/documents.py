@@ -73,8 +73,9 @@ class ReservationDocument(BaseModel):
     quantity: int = Field(ge=1, examples=[1])
     state: ReservationState
     expires_at: Time | None = Field(
-        description="When a hold ends by itself; null for one that somebody has to end. What is"
-        " `ordered` can be paid later too, if units are left."
+        description="When a hold ends by itself; null for one that somebody has to end. It never"
+        " comes earlier than was told, but it may come later: a hold is extended, or gets the time"
+        " of an outage back. What is `ordered` can be paid later too, if units are left."
     )
     receipt: str = Field(description="Signed by the service; proves the hold without a store.")
     group: str | None = Field(default=None, description="Of a seat: the group it is in.")
