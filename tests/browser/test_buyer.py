@@ -15,7 +15,15 @@ from flashstock.client import BlockingClient, PoolOrder
 from flashstock.storefront.opening import delay_ms
 from tests.acceptance.processes import Service
 from tests.browser.accessibility import findings
-from tests.browser.buying import come_true, counts, press, start_sale, status, ticks_down
+from tests.browser.buying import (
+    come_true,
+    counts,
+    press,
+    seconds_left,
+    start_sale,
+    status,
+    ticks_down,
+)
 from tests.browser.conftest import PHONE, Visitors
 from tests.browser.running_sale import RunningSale
 
@@ -176,6 +184,21 @@ def test_the_time_to_pay_runs_out(visitors: Visitors):
     status(rival, "Paid: it is yours")
     press(page, "Pay late")
     status(page, "Paid too late, and none is left")
+
+
+def test_a_hold_that_got_more_time_has_it(page: Page, service: Service):
+    """The page hears of it when the time is up that it knows of."""
+    start_sale(page, Units=1, Time_to_pay=20)
+    press(page, "Buy one")
+    expect(page.get_by_role("button", name="Pay", exact=True)).to_be_visible()
+    (hold,) = page.evaluate("Object.values(localStorage).map(it => JSON.parse(it).hold.id)")
+    with service.client() as client:
+        longer = client.post(f"/v1/reservations/{hold}/extend", json={"seconds": 600})
+    assert longer.status_code == 200, longer.text
+    status(page, "One unit is held for you")
+    assert seconds_left(page.get_by_role("timer", name="Time left to pay")) > 60
+    press(page, "Pay")
+    status(page, "Paid: it is yours")
 
 
 def test_a_page_that_is_loaded_again_goes_on(page: Page):

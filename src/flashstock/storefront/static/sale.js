@@ -86,8 +86,20 @@ async function look() {
     const soldOut = me.step === "refused" && me.problem.code === "sold_out";
     if (soldOut && sale.available > 0) become({ step: "idle", came: "back" });
     page.removeAttribute("aria-busy");
+    if (isOverdue()) await askForTime();
   }
   render();
+}
+
+const isOverdue = () => me.step === "held" && me.hold.expires_at && clock.now() >= Date.parse(me.hold.expires_at);
+
+// Whether the time is up is for the service to say: a hold may have got more of it meanwhile.
+async function askForTime() {
+  const { hold } = me;
+  const answer = await talk.ask("GET", `/demo/reservations/${encodeURIComponent(hold.id)}`);
+  if (me.step !== "held" || me.hold !== hold || !answer.decided) return;
+  if (answer.ok) holds({ ...hold, ...answer.body });
+  else become({ step: "expired", hold });
 }
 
 const isFar = () => sale && sale.phase === "not_yet" && Date.parse(sale.starts_at) - clock.now() > FAR_MS;
@@ -110,11 +122,8 @@ function tick() {
   if (sale) {
     const now = clock.now();
     if (me.step === "armed" && now >= me.dueAt) reserve(newKey());
-    const { hold } = me;
-    const overdue = me.step === "held" && hold.expires_at && now >= Date.parse(hold.expires_at);
-    if (overdue && lookedAtTheEnd !== hold.id) {
-      lookedAtTheEnd = hold.id;
-      become({ step: "expired", hold });
+    if (isOverdue() && lookedAtTheEnd !== me.hold.expires_at) {
+      lookedAtTheEnd = me.hold.expires_at;
       look();
     }
     render();
