@@ -73,8 +73,9 @@ class ReservationDocument(BaseModel):
     quantity: int = Field(ge=1, examples=[1])
     state: ReservationState
     expires_at: Time | None = Field(
-        description="When a hold ends by itself; null for one that somebody has to end. What is"
-        " `ordered` can be paid later too, if units are left."
+        description="When a hold ends by itself; null for one that somebody has to end. It never"
+        " comes earlier than was told, but it may come later: a hold is extended, or gets the time"
+        " of an outage back. What is `ordered` can be paid later too, if units are left."
     )
     receipt: str = Field(description="Signed by the service; proves the hold without a store.")
     group: str | None = Field(default=None, description="Of a seat: the group it is in.")
@@ -166,12 +167,25 @@ class BatchDocument(BaseModel):
     items: list[BatchItemDocument]
 
 
+class OutageDocument(BaseModel):
+    """An outage whose time a recovery gave back: ``holds`` of them expire so much later."""
+
+    began_at: Time
+    ended_at: Time
+    given_back_seconds: float
+    holds: int
+
+
 class ShardDocument(BaseModel):
-    """How far SQL has followed the log. ``seq`` is null while Redis does not answer for it."""
+    """How far SQL has followed the log. ``seq`` is null while Redis does not answer for it.
+
+    ``outage`` is the last that was given back; null: in none of the last 32 recoveries.
+    """
 
     shard: int
     state: Literal["open", "recovering"]
     generation: int
+    outage: OutageDocument | None
     seq: int | None
     applied_seq: int
     lag_events: int | None

@@ -33,7 +33,7 @@ from flashstock.api.services import Services
 from flashstock.api.shards import ShardStatus
 from flashstock.hotpath.memory import ServerMemory
 from flashstock.hotpath.scripts import Verdict
-from flashstock.ledger.stored import OpenMatters, StoredPool
+from flashstock.ledger.stored import GivenBack, OpenMatters, StoredPool
 from flashstock.notices.webhooks import Backlog
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
@@ -180,6 +180,29 @@ def _shards(statuses: list[ShardStatus] | None) -> Iterator[Metric]:
         "flashstock_applied_lag_events",
         "Events in the log that SQL does not have yet",
         [((str(one.shard),), float(one.lag_events)) for one in known if one.lag_events is not None],
+        "shard",
+    )
+    yield from _outages([(str(one.shard), one.outage) for one in known if one.outage is not None])
+
+
+def _outages(given_back: Sequence[tuple[str, GivenBack]]) -> Iterator[Metric]:
+    """The last outage of each shard whose time its holds got back."""
+    yield _gauge(
+        "flashstock_outage_last_timestamp_seconds",
+        "When the last outage was over whose time holds got back",
+        [((shard,), one.ended_ms / 1_000) for shard, one in given_back],
+        "shard",
+    )
+    yield _gauge(
+        "flashstock_outage_last_given_back_seconds",
+        "By how much their deadlines were put off",
+        [((shard,), one.by_ms / 1_000) for shard, one in given_back],
+        "shard",
+    )
+    yield _gauge(
+        "flashstock_outage_last_holds",
+        "How many holds got it back",
+        [((shard,), float(one.holds)) for shard, one in given_back],
         "shard",
     )
 

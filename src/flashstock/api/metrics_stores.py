@@ -55,7 +55,7 @@ async def look_at_stores(services: Services) -> StoreView:
 
 async def _look_at_sql(services: Services, view: StoreView) -> None:
     view.pools = await services.queries.pools("", POOLS_SHOWN_MAX)
-    view.shards = await shard_statuses(services.store, services.queries)
+    view.shards = await shard_statuses(services.store, services.queries, services.outages)
     view.matters = await services.queries.open_matters()
     if services.stock is not None:
         view.flights = await services.stock.campaigns.flights.counts()

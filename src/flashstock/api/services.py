@@ -10,6 +10,7 @@ from flashstock.api.auth import Keyring
 from flashstock.api.bodies_stock import identity_body
 from flashstock.api.counters import HotCounters
 from flashstock.api.proof_watch import ProofWatch
+from flashstock.api.shards import Outages
 from flashstock.api.stock_services import StockServices
 from flashstock.config import Settings
 from flashstock.hotpath.applied import AppliedTracker
@@ -80,11 +81,13 @@ class Services:
     audit: AuditLog | None = None
     """Where changes by operators are put on record; ``None`` where nobody keeps it."""
     counters: HotCounters = field(default_factory=HotCounters)
+    outages: Outages = field(init=False)
     proof_watch: ProofWatch = field(init=False)
     stock_watch: ProofWatch = field(init=False)
     """Of the stock book; nobody wants it where there is none."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "outages", Outages(self.queries))
         object.__setattr__(self, "proof_watch", ProofWatch(self.reconciliation.report))
         object.__setattr__(self, "stock_watch", ProofWatch(self._prove_stock))
 

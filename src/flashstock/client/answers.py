@@ -79,8 +79,9 @@ class Attests(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Reservation(msgspec.Struct, frozen=True):
-    """One reservation. ``expires_at`` says something while it is held, ``returned`` (units of it
-    that were brought back) once it is sold. ``receipt`` proves it where no store knows it.
+    """One reservation. ``expires_at`` says something while it is held, and may come later than was
+    told, never earlier; ``returned`` (units of it that were brought back) says something once it
+    is sold. ``receipt`` proves it where no store knows it.
 
     ``group`` is that of a seat; ``group_now`` is how the call that was answered has left it."""
 

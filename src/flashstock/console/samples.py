@@ -91,7 +91,7 @@ class Sampler:
         now_ms: int = self._now_ms()
         found = await services.queries.pools_for_sale(now_ms, POOLS_WATCHED_MAX)
         sums = await services.queries.shard_totals()
-        shards = await shard_statuses(services.store, services.queries)
+        shards = await shard_statuses(services.store, services.queries, services.outages)
         if self._slow is None or self._taken % SLOW_EVERY == 0:
             self._slow = await self._read_slow(now_ms, [pool.id for pool in found])
         self._taken += 1

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import Final
 
+from flashstock.api.bodies import format_time
 from flashstock.bootstrap import Stores, build_stores
 from flashstock.config import Settings
 from flashstock.doctor.findings import Finding, Level
@@ -201,7 +202,12 @@ async def _examine_shard(stores: Stores, shard: int) -> Finding:
             "No writer runs, or it can't write: nothing of a ledger pool is acknowledged.",
             "Start 'flashstock serve' or 'flashstock writer', or see its log.",
         )
-    return Finding(check, Level.OK, f"generation {cursor.generation}, {max(lag, 0)} events behind")
+    found = f"generation {cursor.generation}, {max(lag, 0)} events behind"
+    outage = await stores.queries.last_given_back(shard, cursor.opened_generation)
+    if outage is not None:
+        began = format_time(outage.began_ms)
+        found += f"; {outage.holds} holds got back the {outage.by_ms / 1_000:.0f} s from {began} on"
+    return Finding(check, Level.OK, found)
 
 
 async def _moves(stores: Stores, shard: int, since_seq: int) -> bool:

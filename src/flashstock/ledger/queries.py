@@ -16,6 +16,7 @@ from flashstock.ledger.engine import insert_if_absent, writing
 from flashstock.ledger.group_queries import GroupQueries
 from flashstock.ledger.group_watch_queries import GroupWatchQueries
 from flashstock.ledger.journal_queries import JournalQueries
+from flashstock.ledger.outage_queries import OutageQueries
 from flashstock.ledger.pool_queries import PoolQueries
 from flashstock.ledger.quarantine_queries import QuarantineQueries
 from flashstock.ledger.reservation_queries import ReservationQueries
@@ -49,6 +50,7 @@ class Queries(
     ShownGroupQueries,
     GroupWatchQueries,
     JournalQueries,
+    OutageQueries,
     QuarantineQueries,
     WatchQueries,
 ):

@@ -135,6 +135,20 @@ class CursorStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class GivenBack:
+    """An outage whose time ``holds`` got back. By the clock of the shard's server."""
+
+    began_ms: int
+    ended_ms: int
+    """When it was given back: the deadlines are put off by the time between the two."""
+    holds: int
+
+    @property
+    def by_ms(self) -> int:
+        return self.ended_ms - self.began_ms
+
+
+@dataclass(frozen=True, slots=True)
 class QuarantinedEvent:
     """``pool_paused``: the pool is paused in Redis as well (in SQL it is from the first).
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from flashstock.api.auth import key_hash
 from flashstock.errors import Unavailable
-from flashstock.ledger.stored import ApiKey, OpenMatters, StoredRefund
+from flashstock.ledger.stored import ApiKey, GivenBack, OpenMatters, StoredRefund
 
 NOW_MS = 1_795_311_438_974
 KEYS = {"storefront": "fsk_shop", "ops": "fsk_ops", "admin": "fsk_admin"}
@@ -29,6 +29,7 @@ class FakeCursor:
     shard: int
     generation: int = 3
     seq: int = 4
+    opened_generation: int = 3
 
 
 @dataclass
@@ -46,6 +47,8 @@ class FakeQueries:
     quarantine_rows: list[Any] = field(default_factory=list)
     pool_rows: list[Any] = field(default_factory=list)
     matters: OpenMatters = field(default_factory=lambda: OpenMatters(0, 0, None))
+    outages: dict[int, GivenBack] = field(default_factory=dict)
+    outages_read: int = 0
 
     async def open_matters(self) -> Any:
         return await self._answer(self.matters)
@@ -76,6 +79,10 @@ class FakeQueries:
     async def cursors(self) -> Any:
         rows = [FakeCursor(shard) for shard in (0, 1)]
         return await self._answer(rows)
+
+    async def last_given_back(self, shard: int, _generation: int) -> Any:
+        self.outages_read += 1
+        return await self._answer(self.outages.get(shard))
 
     async def pools(self, after: str, limit: int) -> Any:
         return await self._answer([row for row in self.pool_rows if row.id > after][:limit])

@@ -6,10 +6,13 @@ import logging
 
 import pytest
 
+from flashstock.api.shards import Outages
 from flashstock.errors import Overloaded, SoldOut, Unavailable
 from flashstock.ledger.failures import LedgerUnavailable
+from flashstock.ledger.stored import GivenBack
 from flashstock.model.eligibility import Attests
 from flashstock.model.states import PoolState
+from tests.unit.api.fake_sql import NOW_MS
 from tests.unit.api.fakes import pool_view
 from tests.unit.api.routes import CART, RESERVATION, assert_problem, send
 
@@ -157,13 +160,17 @@ async def test_ready_needs_every_shard_and_sql(fakes):
 
 async def test_shards_tell_open_from_recovering(fakes):
     fakes.store.generations = {0: "3", 1: "2"}
+    fakes.queries.outages = {1: GivenBack(NOW_MS, NOW_MS + 12_345, 6)}
     async with fakes.client() as client:
         shards = (await client.get("/v1/ops/shards")).json()["shards"]
+        assert (await client.get("/v1/ops/shards")).json()["shards"] == shards
+    assert fakes.queries.outages_read == 2, "once for each shard and generation"
     assert shards == [
         {
             "shard": 0,
             "state": "open",
             "generation": 3,
+            "outage": None,
             "seq": 12,
             "applied_seq": 4,
             "lag_events": 8,
@@ -172,11 +179,25 @@ async def test_shards_tell_open_from_recovering(fakes):
             "shard": 1,
             "state": "recovering",
             "generation": 3,
+            "outage": {
+                "began_at": "2026-11-22T01:37:18.974Z",
+                "ended_at": "2026-11-22T01:37:31.319Z",
+                "given_back_seconds": 12.345,
+                "holds": 6,
+            },
             "seq": None,
             "applied_seq": 4,
             "lag_events": None,
         },
     ]
+
+
+async def test_a_generation_that_is_opened_may_have_given_back(fakes):
+    outages = Outages(fakes.queries)
+    assert await outages.last(0, 3) is None
+    given_back = fakes.queries.outages[0] = GivenBack(1, 2, 3)
+    assert await outages.last(0, 3) is None, "what is opened gives nothing back any more"
+    assert await outages.last(0, 4) == given_back
 
 
 async def test_the_lifespan_starts_and_stops_the_services(fakes):

@@ -13,7 +13,7 @@ from flashstock.api.counters import Buckets
 from flashstock.api.proof_watch import INTERVAL_SECONDS, ProofWatch
 from flashstock.errors import Unavailable
 from flashstock.hotpath.scripts import Verdict
-from flashstock.ledger.stored import OpenMatters
+from flashstock.ledger.stored import GivenBack, OpenMatters
 from tests.unit.api.fakes import FakeServer, pool_view
 
 
@@ -95,6 +95,15 @@ async def test_what_the_stores_say(fakes):
         for state in ("available", "held", "sold", "locked")
     }
     assert units == {"available": 6, "held": 2, "sold": 1, "locked": 1}
+
+
+async def test_the_last_outage_that_was_given_back(fakes):
+    fakes.queries.outages = {1: GivenBack(1_795_316_400_000, 1_795_316_412_500, 6)}
+    shown = await scrape(fakes)
+    assert shown["flashstock_outage_last_timestamp_seconds", ("shard", "1")] == 1_795_316_412.5
+    assert shown["flashstock_outage_last_given_back_seconds", ("shard", "1")] == 12.5
+    assert shown["flashstock_outage_last_holds", ("shard", "1")] == 6
+    assert not [key for key in shown if "outage" in key[0] and ("shard", "0") in key]
 
 
 @pytest.mark.parametrize("trouble", ["away", "slow"])

@@ -70,7 +70,7 @@ async def repair(services: ServicesOf, body: RepairRequest | None = None) -> Res
 )
 async def shards(services: ServicesOf) -> Response:
     """`state` is this process's: `recovering` while it refuses calls to the shard."""
-    statuses = await shard_statuses(services.store, services.queries)
+    statuses = await shard_statuses(services.store, services.queries, services.outages)
     return answer({"shards": [status.document() for status in statuses]})
 
 

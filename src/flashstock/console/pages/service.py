@@ -19,7 +19,7 @@ DELIVERY_STATES: Final = ("pending", "delivered", "dead")
 async def shards(asked: Asked) -> Response:
     """How far SQL has followed the log, and what is between the book and the pools."""
     services = asked.services
-    statuses = await shard_statuses(services.store, services.queries)
+    statuses = await shard_statuses(services.store, services.queries, services.outages)
     flights = []
     if services.stock is not None:
         flights = await services.stock.campaigns.flights.page((-1, ""), PAGE_ROWS)
