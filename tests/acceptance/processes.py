@@ -21,7 +21,7 @@ import psutil
 
 Found = TypeVar("Found")
 
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 120.0
 """For what must happen sooner or later; nothing is asserted about how soon."""
 PATIENT = {"FLASHSTOCK_REDIS_TIMEOUT_MS": "15000", "FLASHSTOCK_APPLIED_TIMEOUT_MS": "15000"}
 """A disk or a processor that others keep busy for a moment makes no 503 of the first answer."""

@@ -15,10 +15,10 @@ from typing import Any
 import psutil
 import pytest
 
-pytestmark = pytest.mark.acceptance
-
 SMALL = ["--units", "40", "--buyers", "300", "--requests", "1500", "--hold-seconds", "1"]
-SECONDS_MAX = 100
+SECONDS_MAX = 200
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(3 * SECONDS_MAX)]
 
 
 def demo(*arguments: str) -> list[str]:

@@ -8,10 +8,10 @@ import sys
 
 import pytest
 
-pytestmark = pytest.mark.acceptance
-
 SMALL = ["--units", "40", "--buyers", "300", "--requests", "600", "--hold-seconds", "1"]
-SECONDS_MAX = 110
+SECONDS_MAX = 200
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(3 * SECONDS_MAX)]
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:

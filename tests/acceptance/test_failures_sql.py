@@ -71,6 +71,17 @@ def assert_unavailable_soon(client: httpx.Client, path: str, body: object, key: 
     assert answer.headers["Retry-After"] == "1"
 
 
+def decided(client: httpx.Client, pool: str, key: str) -> httpx.Response:
+    """The first answer that is not for want of time, which Redis may lack on a busy machine."""
+
+    def answered() -> list[httpx.Response]:
+        answer = ask(client, pool, key)
+        in_time = answer.status_code != 503 or answer.json()["code"] != "unavailable"
+        return [answer] if in_time else []
+
+    return eventually(answered, f"{key} is decided")[0]
+
+
 def settled(client: httpx.Client, pool: str, key: str) -> str:
     """The reservation that the key has in the end."""
     found: list[str] = []
@@ -123,11 +134,11 @@ def test_fast_pools_sell_on_until_the_backlog_is_full(service, postgres, client)
     refusal = None
     with frozen(postgres):
         for number in range(BACKLOG * 3):
-            answer = ask(client, "fast", f"fast-{number}")
+            answer = decided(client, "fast", f"fast-{number}")
             if answer.status_code == 503:
                 refusal = answer
                 break
-            assert answer.status_code == 201, answer.text
+            assert answer.status_code in (200, 201), answer.text
             granted.append(answer.json()["id"])
     assert refusal is not None
     assert refusal.json()["code"] == "overloaded"

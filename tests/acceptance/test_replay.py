@@ -17,9 +17,8 @@ import pytest
 from flashstock.client import LocalService
 from tests.unit.replay.days import HEADER, row, write
 
-pytestmark = pytest.mark.acceptance
-
 SECONDS_MAX = 300
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(3 * SECONDS_MAX)]
 CHECKOUT = Path(__file__).resolve().parents[2]
 REAL_DAYS = sorted(
     Path(os.environ.get("TRADING_DAYS", CHECKOUT.parent / "shared" / "data")).glob("*.csv")

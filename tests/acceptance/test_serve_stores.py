@@ -12,6 +12,7 @@ import pytest
 import redis
 
 from tests.acceptance.processes import (
+    PATIENCE_SECONDS,
     environment,
     eventually,
     open_pool,
@@ -65,7 +66,7 @@ def test_a_writer_of_its_own_attaches_to_the_stores_of_a_service_without(tmp_pat
             open_pool_eventually(client)
             reserve_eventually(client, "one")
             writer.send_signal(signal.SIGTERM)
-            assert writer.wait(60) == 0
+            assert writer.wait(PATIENCE_SECONDS) == 0
         finally:
             writer.kill()
             writer.wait()
