@@ -36,6 +36,9 @@ class RedisClient:
     async def execute_command(self, *command: Any) -> Any:
         return _raised(await self._network.ask(self._process, [command]))[0]
 
+    async def time(self) -> Any:
+        return _typed(b"TIME", await self.execute_command("TIME"))
+
     async def hget(self, key: str, field: str) -> Any:
         return await self.execute_command("HGET", key, field)
 

@@ -116,7 +116,7 @@ class Recoverer:
         if cursor is None:
             return None
         token = f"{cursor.generation}-{self._owner}"
-        seq, opened, now_ms = await self._take_over(shard, cursor, token)
+        seq, opened = await self._take_over(shard, cursor, token)
         if seq >= 0 and opened < await self._ledger.opened_generation(shard):
             # A stale replica, or an old primary that came back: what it decided does not count.
             logger.error("shard %d: this data set is of the past generation %d", shard, opened)
@@ -139,7 +139,7 @@ class Recoverer:
             if seq >= 0 and not rebuild:
                 cursor = await self._drain(shard, cursor, opened, lease)
             await lease.renew()
-            cursor = await self._give_back(cursor, now_ms)
+            cursor = await self._give_back(cursor, await self._now_ms(shard, token, seq))
             if rebuild or seq != cursor.seq:
                 logger.log(level, "shard %d: rebuilding at seq %d from SQL", shard, cursor.seq)
                 position = Position(cursor.seq, cursor.log_id)
@@ -164,7 +164,7 @@ class Recoverer:
         """The last generation whose recovery was finished; 0 where there was none."""
         return await self._ledger.opened_generation(shard)
 
-    async def _take_over(self, shard: int, cursor: Cursor, token: str) -> tuple[int, int, int]:
+    async def _take_over(self, shard: int, cursor: Cursor, token: str) -> tuple[int, int]:
         text = script_source("takeover")
         client, key = self._clients[shard], keys.shard_meta(shard)
         with translated_failures():
@@ -173,7 +173,20 @@ class Recoverer:
             reply = await client.evalsha(sha, 1, key, cursor.generation, token)
         if reply[0] != TakeoverStatus.TAKEN:
             raise Recovering("a newer recovery has been here")
-        return int(reply[1]), int(reply[2]), int(reply[3])
+        return int(reply[1]), int(reply[2])
+
+    async def _now_ms(self, shard: int, token: str, seq: int) -> int:
+        """What time it is by now where the data set is, and never before a decision of its scripts.
+
+        Since it was taken over SQL may have been away as long as any outage is.
+        """
+        client, fields = self._clients[shard], ["generation", "seq", "clock_ms"]
+        with translated_failures():
+            seconds, microseconds = await client.time()
+            generation, stands_at, clock_ms = await client.hmget(keys.shard_meta(shard), fields)
+        if (generation, stands_at) != (token.encode(), str(seq).encode()):
+            raise Recovering("the data set that was taken over is no longer there")
+        return max(seconds * 1_000 + microseconds // 1_000, int(clock_ms or 0))
 
     async def _is_followed(self, shard: int, cursor: Cursor) -> bool:
         return await ShardLog(self._clients[shard], shard).holds(

@@ -1,0 +1,71 @@
+"""A recovery that SQL kept waiting takes no more time from buyers than the outage did."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from flashstock.hotpath import keys
+from tests.recovery.node import Node, opened, raw, settings_for
+from tests.recovery.story import lose_the_scripts
+from tests.recovery.test_outages import HOUR_MS, POOL, agree, come_back, deadline_of, postponed
+
+
+async def test_what_the_recovery_waited_for_sql_is_given_back_too(valkey_url, database_url):
+    """A shard may have been taken over long before SQL answers again."""
+    async with opened(await settings_for(valkey_url, database_url)) as node:
+        await node.create(POOL, 10, hold_ms=60_000)
+        held = await node.hold(POOL, "held")
+        await node.is_applied()
+        await node.stop_writing()
+        with raw(str(node.settings.redis_url)) as client:
+            lose_the_scripts(client)
+        told_ms = await deadline_of(node, held)
+        waiting = meanwhile(
+            node, lambda meta: {**meta, "clock_ms": int(meta["clock_ms"]) + HOUR_MS}
+        )
+        await come_back(node)
+        assert not waiting, "it was recovered"
+        (given_back,) = await postponed(node)
+        assert given_back.by_ms >= HOUR_MS
+        assert await deadline_of(node, held) == told_ms + given_back.by_ms
+        await agree(node)
+
+
+async def test_the_clock_of_another_data_set_gives_nothing_back(valkey_url, database_url):
+    """It took the place of the one that was taken over, and is not recovered yet."""
+    async with opened(await settings_for(valkey_url, database_url)) as node:
+        await node.create(POOL, 10, hold_ms=60_000)
+        held = await node.hold(POOL, "held")
+        await node.is_applied()
+        await node.stop_writing()
+        with raw(str(node.settings.redis_url)) as client:
+            lose_the_scripts(client)
+        told_ms = await deadline_of(node, held)
+        waiting = meanwhile(node, lambda meta: {"clock_ms": int(meta["clock_ms"]) + HOUR_MS})
+        await come_back(node)
+        assert not waiting, "it was recovered"
+        assert await postponed(node) == []
+        assert await deadline_of(node, held) == told_ms
+        await agree(node)
+
+
+def meanwhile(node: Node, change: Callable[[dict[str, str]], dict[str, Any]]) -> list[Any]:
+    """Let the shard's own record become another one, once, after it was taken over.
+
+    Returns:
+        What has not been done yet.
+    """
+    is_followed, changes = node.recoverer._is_followed, [change]
+
+    async def changed(shard: int, *arguments: Any) -> bool:
+        with raw(str(node.settings.redis_url)) as client:
+            key = keys.shard_meta(shard)
+            while changes:
+                meta = changes.pop()(client.hgetall(key))
+                client.delete(key)
+                client.hset(key, mapping=meta)
+        return await is_followed(shard, *arguments)
+
+    node.recoverer._is_followed = changed  # type: ignore[method-assign, assignment]
+    return changes
