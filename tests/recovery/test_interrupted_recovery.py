@@ -12,19 +12,12 @@ import pytest
 
 from flashstock.config import Settings
 from flashstock.errors import Recovering
-from flashstock.recovery import recover
 from tests.recovery.dump import dump
 from tests.recovery.interrupted import Died, Interrupted, die
 from tests.recovery.node import Node, eventually, meta, opened, raw, settings_for, unopened
 from tests.recovery.story import DAMAGES, SLOW, Damage, Story, lose_everything, lose_the_scripts
 
 STEPS_MIN: dict[Damage, int] = {lose_the_scripts: 10, lose_everything: 20}
-
-
-@pytest.fixture
-def short_lease(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever is cut off is missed at once."""
-    monkeypatch.setattr(recover, "LEASE_MS", 1)
 
 
 class Dying:
@@ -103,7 +96,7 @@ async def each_step(
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
 @pytest.mark.parametrize("damage", DAMAGES)
 async def test_one_that_dies_at_any_step_is_finished_by_the_next(
-    valkey_url, sqlite_url, short_lease, damage, before
+    valkey_url, sqlite_url, nobody_waits, damage, before
 ):
     settings = await settings_for(valkey_url, sqlite_url)
     await each_step(settings, damage, lambda node, step: Dying(node, step, before=before))
@@ -111,7 +104,7 @@ async def test_one_that_dies_at_any_step_is_finished_by_the_next(
 
 @pytest.mark.parametrize("damage", DAMAGES)
 async def test_one_that_was_overtaken_writes_nothing_more(
-    valkey_url, sqlite_url, short_lease, damage
+    valkey_url, sqlite_url, nobody_waits, damage
 ):
     settings = await settings_for(valkey_url, sqlite_url)
     await each_step(settings, damage, Sleeping)

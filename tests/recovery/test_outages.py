@@ -20,7 +20,6 @@ from flashstock.model.events import LogEntry, Postponed, decode
 from flashstock.model.group_rules import GroupRules
 from flashstock.model.rules import NO_DEADLINE_MS
 from flashstock.model.states import DeductMode, Durability, ReservationState
-from flashstock.recovery import recover
 from flashstock.writer import writer as writer_module
 from tests import servers
 from tests.recovery.audit import check_books, read_books
@@ -302,10 +301,9 @@ async def test_only_the_shard_that_was_away_gives_back(valkey_url, database_url)
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
 @pytest.mark.parametrize("damage", DAMAGES)
 async def test_a_recovery_that_dies_at_any_step_gives_back_once(
-    valkey_url, sqlite_url, monkeypatch, damage, before
+    valkey_url, sqlite_url, nobody_waits, damage, before
 ):
     """All of the outage, however many take turns: what is left is what was left when it began."""
-    monkeypatch.setattr(recover, "LEASE_MS", 1)
     settings = await settings_for(valkey_url, sqlite_url)
     given_back = 0
     async with opened(settings) as node:

@@ -1,14 +1,26 @@
-"""A recovery that SQL kept waiting takes no more time from buyers than the outage did."""
+"""What a recovery waits for, and what befalls it, takes no more time from buyers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+from sqlalchemy import update
+
 from flashstock.hotpath import keys
+from flashstock.ledger.engine import writing
+from flashstock.ledger.tables import cursors
 from tests.recovery.node import Node, opened, raw, settings_for
 from tests.recovery.story import lose_the_scripts
-from tests.recovery.test_outages import HOUR_MS, POOL, agree, come_back, deadline_of, postponed
+from tests.recovery.test_outages import (
+    HOUR_MS,
+    POOL,
+    agree,
+    come_back,
+    deadline_of,
+    go_away,
+    postponed,
+)
 
 
 async def test_what_the_recovery_waited_for_sql_is_given_back_too(valkey_url, database_url):
@@ -47,6 +59,37 @@ async def test_the_clock_of_another_data_set_gives_nothing_back(valkey_url, data
         assert not waiting, "it was recovered"
         assert await postponed(node) == []
         assert await deadline_of(node, held) == told_ms
+        await agree(node)
+
+
+async def test_an_outage_in_the_midst_of_a_recovery_is_given_back_too(
+    valkey_url, database_url, monkeypatch
+):
+    """A machine that sleeps for an hour wakes with a lease that has run out."""
+    async with opened(await settings_for(valkey_url, database_url)) as node:
+        await node.create(POOL, 10, hold_ms=60_000)
+        held = await node.hold(POOL, "held")
+        await node.is_applied()
+        await node.stop_writing()
+        with raw(str(node.settings.redis_url)) as client:
+            lose_the_scripts(client)
+        told_ms = await deadline_of(node, held)
+        generation = await node.stores.ledger.opened_generation(0)
+        open_shard, naps = node.recoverer._rebuilder.open, [HOUR_MS]
+
+        async def open_after_a_nap(shard: int, *arguments: Any) -> None:
+            if naps:
+                await go_away(node, naps.pop(), lose_the_scripts)
+                async with writing(node.stores.engine) as connection:
+                    await connection.execute(update(cursors).values(recovery_until_ms=0))
+            await open_shard(shard, *arguments)
+
+        monkeypatch.setattr(node.recoverer._rebuilder, "open", open_after_a_nap)
+        await come_back(node)
+        assert await node.stores.ledger.opened_generation(0) == generation + 2
+        (given_back,) = await postponed(node)
+        assert given_back.by_ms >= HOUR_MS
+        assert await deadline_of(node, held) == told_ms - HOUR_MS + given_back.by_ms
         await agree(node)
 
 

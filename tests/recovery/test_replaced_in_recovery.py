@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from flashstock.errors import Recovering, Unavailable
-from flashstock.recovery import recover
 from tests import servers
 from tests.recovery.copies import Snapshot, append_only_file, become_a_copy, snapshot
 from tests.recovery.interrupted import Interrupted
@@ -28,9 +27,7 @@ def primary() -> Iterator[servers.HotServer]:
         yield server
 
 
-@pytest.fixture(autouse=True)
-def short_lease(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recover, "LEASE_MS", 1)
+pytestmark = pytest.mark.usefixtures("nobody_waits")
 
 
 class Losing(Interrupted, ABC):

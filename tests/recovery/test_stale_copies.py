@@ -15,7 +15,6 @@ from flashstock.errors import Recovering, Unavailable
 from flashstock.hotpath.connection import connect
 from flashstock.hotpath.scripts import Verdict, script_set
 from flashstock.hotpath.store import HotStore
-from flashstock.recovery import recover
 from tests import servers
 from tests.recovery.copies import promote, replica_of
 from tests.recovery.interrupted import Died, die
@@ -179,10 +178,9 @@ async def test_an_old_primary_that_comes_back_is_not_believed(primary, sqlite_ur
 
 
 async def test_a_generation_that_was_never_finished_lets_nobody_in(
-    primary, sqlite_url, monkeypatch
+    primary, sqlite_url, monkeypatch, nobody_waits
 ):
     """Else a copy of the generation before would pass for current: SQL knew of no later one."""
-    monkeypatch.setattr(recover, "LEASE_MS", 1)
     settings = await settings_for(primary.url, sqlite_url)
     async with opened(settings) as node:
         await node.create(POOL, STOCK)

@@ -230,10 +230,14 @@ class SimulatedLedger:
         return await self._run("opened_generation", work)
 
     async def _change_lease(self, shard: int, generation: int, owner: str, **values: Any) -> bool:
+        now = self._clock()
+
         def work() -> bool:
             tables = self._database.tables.copy()
             row = tables.cursors.get(shard)
             if row is None or (row.generation, row.recovery_owner) != (generation, owner):
+                return False
+            if row.recovery_until_ms <= now:
                 return False
             tables.cursors[shard] = replace(row, **values)
             self._database.commit(tables)

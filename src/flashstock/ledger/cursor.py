@@ -136,14 +136,18 @@ class Cursors:
         return None if row is None else Cursor(*row)
 
     async def renew_recovery(self, shard: int, generation: int, owner: str, lease_ms: int) -> bool:
-        """Make the lease run ``lease_ms`` from now. False: it is the owner's no more; stop."""
+        """Make the lease run ``lease_ms`` from now. False: it is the owner's no more; stop.
+
+        One that ran out is nobody's, taken over or not: the shard was away for longer than its
+        owner knows.
+        """
         values = {"recovery_until_ms": self._clock() + lease_ms}
         return await self._change_lease(shard, generation, owner, values)
 
     async def finish_recovery(self, shard: int, generation: int, owner: str) -> bool:
         """Note that the shard was opened under this generation, and give the lease back.
 
-        False: it was the owner's no more; somebody else recovers.
+        False: it was the owner's no more; the shard has to be recovered again.
         """
         values = {
             "opened_generation": generation,
@@ -165,14 +169,16 @@ class Cursors:
     async def _change_lease(
         self, shard: int, generation: int, owner: str, values: dict[str, Any]
     ) -> bool:
+        now = self._clock()
         statement: Update = (
             update(cursors)
             .where(
                 cursors.c.shard == shard,
                 cursors.c.generation == generation,
                 cursors.c.recovery_owner == owner,
+                cursors.c.recovery_until_ms > now,
             )
-            .values(updated_at_ms=self._clock(), **values)
+            .values(updated_at_ms=now, **values)
         )
         async with writing(self._engine) as connection:
             return (await connection.execute(statement)).rowcount == 1

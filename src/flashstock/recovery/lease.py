@@ -27,8 +27,8 @@ class RenewableLease(Protocol):
 class KeptLease:
     """A lease that is renewed beside the work, however long one step of it takes.
 
-    Nothing depends on it for correctness: whoever lost it is fenced off in both stores. But a
-    recovery whose lease runs out is begun again by somebody else, and that one's too.
+    No unit depends on it: whoever lost it is fenced off in both stores. But a recovery whose lease
+    runs out is begun again, and so that is given back what an outage in its midst took.
     """
 
     def __init__(
@@ -45,14 +45,14 @@ class KeptLease:
         """To be called before every step that writes.
 
         Raises:
-            Recovering: the lease ran out and another process took over.
+            Recovering: the lease ran out, and perhaps another process took over.
         """
         if not self._lost:
             self._lost = not await self._ledger.renew_recovery(
                 self._shard, self._generation, self._owner, self._lease_ms
             )
         if self._lost:
-            raise Recovering("another process has taken this recovery over")
+            raise Recovering("the lease of this recovery has run out; it begins again")
 
     @asynccontextmanager
     async def renewed(self) -> AsyncIterator[None]:

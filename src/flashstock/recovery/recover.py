@@ -158,7 +158,7 @@ class Recoverer:
             Recovering: overtaken; look again.
         """
         if not await self._ledger.finish_recovery(shard, cursor.generation, self._owner):
-            raise Recovering("another process has taken this recovery over")
+            raise Recovering("the lease of this recovery has run out; it begins again")
 
     async def opened_generation(self, shard: int) -> int:
         """The last generation whose recovery was finished; 0 where there was none."""
