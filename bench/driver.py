@@ -74,6 +74,8 @@ class Tally:
     without_retry_after: int = 0
     """Answers 503 that don't say when to come back."""
     socket_errors: int = 0
+    items_refused: int = 0
+    """Of batch calls: items that were turned away inside an answer of 200."""
 
     def count(self, status: str, latency: float, second: int) -> None:
         self.latencies[status].append(latency)
@@ -83,6 +85,8 @@ class Tally:
     def read(self, status: str, head: bytes, body: bytes) -> None:
         if status == "503" and b"\r\nretry-after:" not in head:
             self.without_retry_after += 1
+        if status == "200":
+            self.items_refused += body.count(b'"status":503')
         if self.acknowledged is not None and status in ACKNOWLEDGED:
             self.acknowledged.append(body)
 
@@ -95,6 +99,7 @@ class Tally:
             "turned_away": self.turned_away,
             "without_retry_after": self.without_retry_after,
             "socket_errors": self.socket_errors,
+            "items_refused": self.items_refused,
             "statuses": {status: len(found) for status, found in self.latencies.items()},
             **_percentiles([one for found in self.latencies.values() for one in found]),
             "wait_p99_ms": percentile(self.waits, 99) * 1e3,

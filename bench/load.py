@@ -57,6 +57,8 @@ class LoadResult:
     requests: int
     refused: int
     """Answers of status 400 and above."""
+    items_refused: int
+    """Of batch calls: items that were turned away inside an answer of 200."""
     socket_errors: int
     seconds: float
     p50_ms: float
@@ -110,6 +112,7 @@ def _run_wrk(load: Load) -> LoadResult:
         generator="wrk",
         requests=summary["requests"],
         refused=summary["refused"],
+        items_refused=summary["items_refused"],
         socket_errors=summary["socket_errors"],
         seconds=summary["duration_us"] / 1e6,
         p50_ms=summary["p50_us"] / 1e3,
@@ -126,6 +129,7 @@ def run_driver_closed(load: Load) -> LoadResult:
         generator="bench.driver",
         requests=summary["answered"],
         refused=sum(n for status, n in summary["statuses"].items() if int(status) >= 400),
+        items_refused=summary["items_refused"],
         socket_errors=summary["socket_errors"],
         seconds=summary["seconds"],
         p50_ms=summary["p50_ms"],

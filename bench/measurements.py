@@ -190,7 +190,7 @@ def _reserve(
     name = f"{durability}-{items_per_call}" + ("-groups" if group_size else "")
     with this.service(name) as (running_service, pids):
         running_service.create_pool(durability, group_size=group_size)
-        # A full lane refuses item by item inside a 200: keep what may wait below its bound.
+        # Less of them, because items wait for the lane, not calls.
         connections = max(1, this.options.connections // (8 if items_per_call > 1 else 1))
         planned = this.load_of(
             running_service,
@@ -205,7 +205,7 @@ def _reserve(
         result, cores = _full_load(planned, pids, refused=False)
         books = running_service.reconcile()
         held = running_service.units_held() - before
-    acknowledged = result.succeeded * items_per_call
+    acknowledged = result.succeeded * items_per_call - result.items_refused
     cut_off = this.options.connections * items_per_call
     if not acknowledged <= held <= acknowledged + cut_off + result.refused * items_per_call:
         raise InvariantBroken(f"{acknowledged} acknowledged, but {held} held")

@@ -2,8 +2,10 @@
 -- Arguments after `--`: pool, tag (unique per run), items per call (1 = the single endpoint),
 -- API key, path (empty: the reservation endpoint). The last line printed is the summary as JSON.
 local thread_count = 0
+local threads = {}
 
 function setup(thread)
+  threads[#threads + 1] = thread
   thread:set("thread_number", thread_count)
   thread_count = thread_count + 1
 end
@@ -18,6 +20,14 @@ function init(arguments)
   match = path == "/v1/groups" and ',"match":true' or ""
   prefix = tag .. "-" .. thread_number .. "-"
   counter = 0
+  items_refused = 0
+  if items_per_call > 1 then
+    -- A lane that is full, or a writer too far behind, turns items away inside an answer of 200.
+    function response(_, _, body)
+      local _, found = string.gsub(body, '"status":503', "")
+      items_refused = items_refused + found
+    end
+  end
   headers = {
     ["Content-Type"] = "application/json",
     ["Authorization"] = "Bearer " .. arguments[4],
@@ -53,10 +63,14 @@ end
 
 function done(summary, latency)
   local errors = summary.errors
+  local refused = 0
+  for _, thread in ipairs(threads) do
+    refused = refused + thread:get("items_refused")
+  end
   io.write(string.format(
-    '{"requests":%d,"duration_us":%d,"refused":%d,"socket_errors":%d,'
+    '{"requests":%d,"duration_us":%d,"refused":%d,"items_refused":%d,"socket_errors":%d,'
       .. '"p50_us":%d,"p90_us":%d,"p99_us":%d,"max_us":%d}\n',
-    summary.requests, summary.duration, errors.status,
+    summary.requests, summary.duration, errors.status, refused,
     errors.connect + errors.read + errors.write + errors.timeout,
     latency:percentile(50), latency:percentile(90), latency:percentile(99), latency.max))
 end
