@@ -5,7 +5,7 @@ outage its holds last got back.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from flashstock.api.bodies import format_time
@@ -75,23 +75,15 @@ class ShardStatus:
     shard: int
     state: str
     generation: int
+    outage: GivenBack | None
     seq: int | None
     applied_seq: int
     lag_events: int | None
-    outage: GivenBack | None
 
     def document(self) -> dict[str, Any]:
         """As it stands in ``GET /v1/ops/shards``."""
-        outage = self.outage
-        return {
-            "shard": self.shard,
-            "state": self.state,
-            "generation": self.generation,
-            "outage": None if outage is None else _outage_body(outage),
-            "seq": self.seq,
-            "applied_seq": self.applied_seq,
-            "lag_events": self.lag_events,
-        }
+        outage = None if self.outage is None else _outage_body(self.outage)
+        return {**asdict(self), "outage": outage}
 
 
 def _outage_body(outage: GivenBack) -> dict[str, Any]:
@@ -116,7 +108,7 @@ async def shard_statuses(
         state = "recovering" if seq is None else "open"
         lag = None if seq is None else max(0, seq - applied)
         outage = await outages.last(shard, cursor.opened_generation) if cursor else None
-        statuses.append(ShardStatus(shard, state, generation, seq, applied, lag, outage))
+        statuses.append(ShardStatus(shard, state, generation, outage, seq, applied, lag))
     return statuses
 
 

@@ -33,6 +33,7 @@ class Documents(Generic[Kind]):
         name: what one is called: in messages, in errors, and by its lines, which name it so.
         heads: their table.
         lines: that of their lines, which are of one SKU each.
+        state: what they can be in.
         read: makes one of the columns of its head and of each line, by SKU.
         unknown: what there is none of.
     """
@@ -40,6 +41,7 @@ class Documents(Generic[Kind]):
     name: str
     heads: Table
     lines: Table
+    state: type[StrEnum]
     read: Callable[[Columns, Sequence[Columns]], Kind]
     unknown: type[NotFound]
 
@@ -77,11 +79,11 @@ class Documents(Generic[Kind]):
         for row in await connection.execute(statement):
             columns = row._asdict()
             lines[columns.pop(self.name)].append(columns)
-        return [self.read(_head(row), lines[row.id]) for row in rows]
+        return [self.read(self._head(row), lines[row.id]) for row in rows]
 
-
-def _head(row: Any) -> Columns:
-    columns: dict[str, Any] = row._asdict()
-    # How a repetition of what opened it is known: nobody's but the command's.
-    del columns["command_id"], columns["payload_digest"]
-    return columns
+    def _head(self, row: Any) -> Columns:
+        columns: dict[str, Any] = row._asdict()
+        # How a repetition of what opened it is known: nobody's but the command's.
+        del columns["command_id"], columns["payload_digest"]
+        columns["state"] = self.state(row.state)
+        return columns

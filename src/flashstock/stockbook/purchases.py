@@ -71,11 +71,12 @@ class Received:
 
 
 def _read(head: Columns, lines: Sequence[Columns]) -> Purchase:
-    columns = {**head, "state": PurchaseState(head["state"])}
-    return Purchase(**columns, lines=tuple(PurchaseLine(**line) for line in lines))
+    return Purchase(**head, lines=tuple(PurchaseLine(**line) for line in lines))
 
 
-_PURCHASES: Final = Documents("purchase", purchases, purchase_lines, _read, UnknownPurchase)
+_PURCHASES: Final = Documents(
+    "purchase", purchases, purchase_lines, PurchaseState, _read, UnknownPurchase
+)
 
 
 async def _open(connection: AsyncConnection, number: int) -> Purchase:

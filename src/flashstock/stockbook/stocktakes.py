@@ -78,11 +78,12 @@ class Stocktake:
 
 
 def _read(head: Columns, counts: Sequence[Columns]) -> Stocktake:
-    columns = {**head, "state": StocktakeState(head["state"])}
-    return Stocktake(**columns, counts=tuple(Count(**count) for count in counts))
+    return Stocktake(**head, counts=tuple(Count(**count) for count in counts))
 
 
-_STOCKTAKES: Final = Documents("stocktake", stocktakes, stocktake_counts, _read, UnknownStocktake)
+_STOCKTAKES: Final = Documents(
+    "stocktake", stocktakes, stocktake_counts, StocktakeState, _read, UnknownStocktake
+)
 
 
 class Stocktakes:

@@ -88,11 +88,12 @@ class Came:
 
 
 def _read(head: Columns, lines: Sequence[Columns]) -> Transfer:
-    columns = {**head, "state": TransferState(head["state"])}
-    return Transfer(**columns, lines=tuple(TransferLine(**line) for line in lines))
+    return Transfer(**head, lines=tuple(TransferLine(**line) for line in lines))
 
 
-_TRANSFERS: Final = Documents("transfer", transfers, transfer_lines, _read, UnknownTransfer)
+_TRANSFERS: Final = Documents(
+    "transfer", transfers, transfer_lines, TransferState, _read, UnknownTransfer
+)
 
 
 async def _open(connection: AsyncConnection, number: int) -> Transfer:
