@@ -197,6 +197,16 @@ def serving(
         service.clean_up()
 
 
+def settled(send: Callable[[], httpx.Response | None], what: str) -> httpx.Response:
+    """The first answer that is no 503, to a caller who asks again. ``None`` is no answer."""
+
+    def decided() -> list[httpx.Response]:
+        answer = send()
+        return [] if answer is None or answer.status_code == 503 else [answer]
+
+    return eventually(decided, what)[0]
+
+
 def open_pool(client: httpx.Client, pool: str = "pool", quantity: int = 10) -> None:
     """A pool whose holds are acknowledged once they are in SQL."""
     open_pool_of(client, {"id": pool, "sku": "sku", "quantity": quantity})
@@ -205,13 +215,11 @@ def open_pool(client: httpx.Client, pool: str = "pool", quantity: int = 10) -> N
 def open_pool_of(client: httpx.Client, body: Mapping[str, Any]) -> None:
     """A pool with these rules, as a caller opens it who asks again while it is a 503."""
     headers = {"Idempotency-Key": f"open-{body['id']}"}
-
-    def opened() -> bool:
-        answer = client.post("/v1/pools", json=dict(body), headers=headers)
-        assert answer.status_code in (200, 201, 503), answer.text
-        return answer.status_code != 503
-
-    eventually(opened, f"{body['id']} is opened")
+    answer = settled(
+        lambda: client.post("/v1/pools", json=dict(body), headers=headers),
+        f"{body['id']} is opened",
+    )
+    assert answer.status_code in (200, 201), answer.text
 
 
 def reserve(client: httpx.Client, key: str, pool: str = "pool") -> httpx.Response:
@@ -223,28 +231,20 @@ def reserve(client: httpx.Client, key: str, pool: str = "pool") -> httpx.Respons
 def reserve_eventually(client: httpx.Client, key: str, pool: str = "pool") -> httpx.Response:
     """Retry with the same key, as a caller who meets a 503 or a lost connection should."""
 
-    def granted() -> httpx.Response | None:
+    def sent() -> httpx.Response | None:
         try:
-            answer = reserve(client, key, pool)
+            return reserve(client, key, pool)
         except httpx.TransportError:
             return None
-        assert answer.status_code in (200, 201, 503), answer.text
-        return answer if answer.status_code != 503 else None
 
-    answer = eventually(granted, f"{key} is held")
-    assert answer is not None
+    answer = settled(sent, f"{key} is held")
+    assert answer.status_code in (200, 201), answer.text
     return answer
 
 
 def document_at(client: httpx.Client, path: str) -> dict[str, Any]:
     """What GET answers, asked again while it is a 503: each worker opens a lost shard by itself."""
-
-    def look() -> httpx.Response | None:
-        answer = client.get(path)
-        return answer if answer.status_code != 503 else None
-
-    answer = eventually(look, f"GET {path} is answered")
-    assert answer is not None
+    answer = settled(lambda: client.get(path), f"GET {path} is answered")
     assert answer.status_code == 200, answer.text
     document: dict[str, Any] = answer.json()
     return document

@@ -20,6 +20,7 @@ from tests.acceptance.processes import (
     reserve,
     reserve_eventually,
     serving,
+    settled,
 )
 
 pytestmark = pytest.mark.acceptance
@@ -77,14 +78,8 @@ def units(client: httpx.Client) -> tuple[int, int, int]:
     return pool["available"], pool["held"], pool["sold"]
 
 
-def settled(client: httpx.Client, method: str, path: str, **request: Any) -> httpx.Response:
-    """The first answer that is not a 503."""
-
-    def answered() -> list[httpx.Response]:
-        response = client.request(method, path, **request)
-        return [response] if response.status_code != 503 else []
-
-    return eventually(answered, f"{path} is answered")[0]
+def answered(client: httpx.Client, method: str, path: str, **request: Any) -> httpx.Response:
+    return settled(lambda: client.request(method, path, **request), f"{path} is answered")
 
 
 def test_without_redis_every_route_that_needs_it_says_come_back(service, client):
@@ -112,21 +107,21 @@ def test_without_redis_every_route_that_needs_it_says_come_back(service, client)
         assert answer["status"] == 503
 
     key = {"Idempotency-Key": "redis-reservations"}
-    first = settled(client, "POST", "/v1/reservations", json=item, headers=key)
-    again = settled(client, "POST", "/v1/reservations", json=item, headers=key)
+    first = answered(client, "POST", "/v1/reservations", json=item, headers=key)
+    again = answered(client, "POST", "/v1/reservations", json=item, headers=key)
     assert first.json() == again.json()
     key = {"Idempotency-Key": "redis-carts"}
     cart = {"buyer": "b", "lines": [line]}
-    settled(client, "POST", "/v1/carts", json=cart, headers=key)
+    answered(client, "POST", "/v1/carts", json=cart, headers=key)
     key = {"Idempotency-Key": "redis-adjust"}
-    settled(client, "POST", "/v1/pools/target/adjust", json={"delta": 1}, headers=key)
+    answered(client, "POST", "/v1/pools/target/adjust", json={"delta": 1}, headers=key)
 
     def batch_is_held() -> bool:
-        [answer] = settled(client, "POST", "/v1/reservations/batch", json=batch).json()["items"]
+        [answer] = answered(client, "POST", "/v1/reservations/batch", json=batch).json()["items"]
         return int(answer["status"]) < 300
 
     eventually(batch_is_held, "the batch is held")
-    sale = settled(
+    sale = answered(
         client, "POST", f"/v1/reservations/{hold}/confirm", json={"payment_ref": "redis-pay"}
     )
     assert sale.json()["state"] == "confirmed"
@@ -139,7 +134,7 @@ def test_without_redis_every_route_that_needs_it_says_come_back(service, client)
 
 
 def test_without_sql_nothing_is_acknowledged_and_nothing_is_lost(service, client):
-    hold = settled(
+    hold = answered(
         client,
         "POST",
         "/v1/reservations",
@@ -159,10 +154,10 @@ def test_without_sql_nothing_is_acknowledged_and_nothing_is_lost(service, client
 
     item = {"pool": "target", "buyer": "buyer-sql-1", "quantity": 1}
     key = {"Idempotency-Key": "sql-1"}
-    assert settled(client, "POST", "/v1/reservations", json=item, headers=key).status_code == 200
+    assert answered(client, "POST", "/v1/reservations", json=item, headers=key).status_code == 200
     key = {"Idempotency-Key": "sql-cart"}
-    settled(client, "POST", "/v1/carts", json=cart, headers=key)
-    sale = settled(client, "POST", f"/v1/reservations/{hold}/confirm", json=paying)
+    answered(client, "POST", "/v1/carts", json=cart, headers=key)
+    sale = answered(client, "POST", f"/v1/reservations/{hold}/confirm", json=paying)
     assert sale.json()["state"] == "confirmed"
     available, held, sold = before
     assert units(client) == (available - 2, held - 1 + 2, sold + 1)

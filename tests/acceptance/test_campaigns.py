@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.acceptance.processes import Service, eventually, run_flashstock, serving
+from tests.acceptance.processes import Service, eventually, run_flashstock, serving, settled
 
 pytestmark = pytest.mark.acceptance
 
@@ -38,14 +38,7 @@ class Desk:
     def asked(self, method: str, path: str, body: Any = None, key: str = "") -> httpx.Response:
         """The first answer that is no 503, as a caller gets it who asks again."""
         key = key or f"{method}-{path}-{self._count}-again"
-
-        def decided() -> httpx.Response | None:
-            answer = self.call(method, path, body, key)
-            return answer if answer.status_code != 503 else None
-
-        answer = eventually(decided, f"{method} {path} is answered")
-        assert answer is not None
-        return answer
+        return settled(lambda: self.call(method, path, body, key), f"{method} {path} is answered")
 
     def done(self, method: str, path: str, body: Any = None, key: str = "") -> dict[str, Any]:
         answer = self.asked(method, path, body, key)

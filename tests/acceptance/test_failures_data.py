@@ -18,6 +18,7 @@ from tests.acceptance.processes import (
     open_pool_of,
     reserve_eventually,
     serving,
+    settled,
 )
 from tests.recovery.audit import check_answers, check_books, read_books
 from tests.recovery.crowd import Crowd
@@ -64,30 +65,22 @@ def ask(client: httpx.Client, pool: str, key: str, quantity: int = 1) -> httpx.R
     return client.post("/v1/reservations", json=body, headers={"Idempotency-Key": key})
 
 
-def settled(send: Callable[[], httpx.Response]) -> httpx.Response:
-    """The first answer that is no 503, as a caller gets it who asks again."""
-
-    def answered() -> list[httpx.Response]:
-        answer = send()
-        return [answer] if answer.status_code != 503 else []
-
-    return eventually(answered, "it is answered")[0]
-
-
 def hold(client: httpx.Client, pool: str, key: str, quantity: int = 1) -> str:
     """The hold that the key has in the end."""
-    answer = settled(lambda: ask(client, pool, key, quantity))
+    answer = settled(lambda: ask(client, pool, key, quantity), f"{key} is answered")
     assert answer.status_code in (200, 201), answer.text
     return str(answer.json()["id"])
 
 
 def confirm(client: httpx.Client, reservation: str) -> httpx.Response:
     path = f"/v1/reservations/{reservation}/confirm"
-    return settled(lambda: client.post(path, json={"payment_ref": f"pay-{reservation}"}))
+    payment = {"payment_ref": f"pay-{reservation}"}
+    return settled(lambda: client.post(path, json=payment), f"{path} is answered")
 
 
 def cancel(client: httpx.Client, reservation: str) -> httpx.Response:
-    return settled(lambda: client.post(f"/v1/reservations/{reservation}/cancel"))
+    path = f"/v1/reservations/{reservation}/cancel"
+    return settled(lambda: client.post(path), f"{path} is answered")
 
 
 def units(client: httpx.Client, pool: str) -> tuple[int, int, int]:
@@ -192,7 +185,7 @@ def test_a_clock_that_jumps_ends_holds_early_and_counts_right(service, client, s
     assert units(client, "early") == (0, 10, 0)
     too_late = confirm(client, held[0])
     assert (too_late.status_code, too_late.json()["code"]) == (409, "refund_due")
-    refused = settled(lambda: ask(client, "early", "early-none"))
+    refused = settled(lambda: ask(client, "early", "early-none"), "early-none is answered")
     assert refused.json()["code"] == "sold_out"
     is_consistent(client)
 

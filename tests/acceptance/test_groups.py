@@ -16,7 +16,14 @@ import psutil
 import pytest
 from standardwebhooks.webhooks import Webhook
 
-from tests.acceptance.processes import Service, document_at, eventually, open_pool_of, serving
+from tests.acceptance.processes import (
+    Service,
+    document_at,
+    eventually,
+    open_pool_of,
+    serving,
+    settled,
+)
 from tests.acceptance.test_notices import receiving
 
 pytestmark = pytest.mark.acceptance
@@ -45,15 +52,13 @@ def open_pool(client: httpx.Client, pool: str, **rules: Any) -> None:
 def ask(client: httpx.Client, path: str, body: dict[str, Any], key: str) -> dict[str, Any]:
     """What is answered in the end, to whoever asks again with the same key while it is a 503."""
 
-    def look() -> httpx.Response | None:
+    def sent() -> httpx.Response | None:
         try:
-            answer = client.post(path, json=body, headers={"Idempotency-Key": key})
+            return client.post(path, json=body, headers={"Idempotency-Key": key})
         except httpx.TransportError:
             return None
-        return answer if answer.status_code != 503 else None
 
-    answer = eventually(look, f"POST {path} is answered")
-    assert answer is not None
+    answer = settled(sent, f"POST {path} is answered")
     document: dict[str, Any] = answer.json()
     assert answer.status_code < 300, document
     return document
