@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 from sqlalchemy import update
@@ -23,8 +24,9 @@ from tests.recovery.test_outages import (
 )
 
 
-async def test_what_the_recovery_waited_for_sql_is_given_back_too(valkey_url, database_url):
-    """A shard may have been taken over long before SQL answers again."""
+@asynccontextmanager
+async def lost(valkey_url: str, database_url: str) -> AsyncIterator[tuple[Node, str, int]]:
+    """A node that is to recover its shard; a hold in it, and the deadline that this was told."""
     async with opened(await settings_for(valkey_url, database_url)) as node:
         await node.create(POOL, 10, hold_ms=60_000)
         held = await node.hold(POOL, "held")
@@ -32,7 +34,12 @@ async def test_what_the_recovery_waited_for_sql_is_given_back_too(valkey_url, da
         await node.stop_writing()
         with raw(str(node.settings.redis_url)) as client:
             lose_the_scripts(client)
-        told_ms = await deadline_of(node, held)
+        yield node, held, await deadline_of(node, held)
+
+
+async def test_what_the_recovery_waited_for_sql_is_given_back_too(valkey_url, database_url):
+    """A shard may have been taken over long before SQL answers again."""
+    async with lost(valkey_url, database_url) as (node, held, told_ms):
         waiting = meanwhile(
             node, lambda meta: {**meta, "clock_ms": int(meta["clock_ms"]) + HOUR_MS}
         )
@@ -46,14 +53,7 @@ async def test_what_the_recovery_waited_for_sql_is_given_back_too(valkey_url, da
 
 async def test_the_clock_of_another_data_set_gives_nothing_back(valkey_url, database_url):
     """It took the place of the one that was taken over, and is not recovered yet."""
-    async with opened(await settings_for(valkey_url, database_url)) as node:
-        await node.create(POOL, 10, hold_ms=60_000)
-        held = await node.hold(POOL, "held")
-        await node.is_applied()
-        await node.stop_writing()
-        with raw(str(node.settings.redis_url)) as client:
-            lose_the_scripts(client)
-        told_ms = await deadline_of(node, held)
+    async with lost(valkey_url, database_url) as (node, held, told_ms):
         waiting = meanwhile(node, lambda meta: {"clock_ms": int(meta["clock_ms"]) + HOUR_MS})
         await come_back(node)
         assert not waiting, "it was recovered"
@@ -66,14 +66,7 @@ async def test_an_outage_in_the_midst_of_a_recovery_is_given_back_too(
     valkey_url, database_url, monkeypatch
 ):
     """A machine that sleeps for an hour wakes with a lease that has run out."""
-    async with opened(await settings_for(valkey_url, database_url)) as node:
-        await node.create(POOL, 10, hold_ms=60_000)
-        held = await node.hold(POOL, "held")
-        await node.is_applied()
-        await node.stop_writing()
-        with raw(str(node.settings.redis_url)) as client:
-            lose_the_scripts(client)
-        told_ms = await deadline_of(node, held)
+    async with lost(valkey_url, database_url) as (node, held, told_ms):
         generation = await node.stores.ledger.opened_generation(0)
         open_shard, naps = node.recoverer._rebuilder.open, [HOUR_MS]
 
