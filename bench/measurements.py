@@ -190,7 +190,7 @@ def _reserve(
     name = f"{durability}-{items_per_call}" + ("-groups" if group_size else "")
     with this.service(name) as (running_service, pids):
         running_service.create_pool(durability, group_size=group_size)
-        # Less of them, because items wait for the lane, not calls.
+        # A full lane turns items away, not calls: keep what may wait below its bound.
         connections = max(1, this.options.connections // (8 if items_per_call > 1 else 1))
         planned = this.load_of(
             running_service,

@@ -1,13 +1,11 @@
 -- One reservation per request, each by another buyer under another Idempotency-Key.
 -- Arguments after `--`: pool, tag (unique per run), items per call (1 = the single endpoint),
 -- API key, path (empty: the reservation endpoint). The last line printed is the summary as JSON.
-local thread_count = 0
 local threads = {}
 
 function setup(thread)
+  thread:set("thread_number", #threads)
   threads[#threads + 1] = thread
-  thread:set("thread_number", thread_count)
-  thread_count = thread_count + 1
 end
 
 function init(arguments)
